@@ -1,0 +1,161 @@
+"""The contract of a storage backend for media. Every backend passes ``tests/media/test_contract.py``.
+
+A backend chooses keys, signs URLs without any I/O, and answers what is stored. Clients move the
+bytes themselves: they PUT and GET on signed URLs and the catalog never sees the media.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal, NamedTuple, Protocol
+
+from tams_gql.model.bounds import shown
+from tams_gql.model.errors import BadInput
+
+ReadMethod = Literal["GET", "HEAD"]
+
+# Signature version 4 of S3 allows no more, and one bound for all backends keeps them alike.
+MAX_EXPIRES_IN: Final = 7 * 24 * 60 * 60
+MAX_CONTENT_TYPE_CHARS: Final = 255
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+# Type and subtype are tokens (RFC 9110, section 8.3.1); parameters are left out as TAMS does
+# (schemas/mime-type.json).
+_TOKEN = r"[0-9A-Za-z!#$%&'*+.^_`|~-]+"  # noqa: S105 (a token of HTTP, not a secret)
+_CONTENT_TYPE = re.compile(f"{_TOKEN}/{_TOKEN}")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageBackend:
+    """What clients are told about a backend (schemas/storage-backend.json).
+
+    ``id`` is a lower-case UUID that must stay the same for as long as objects live there.
+    ``presigned`` says whether the URLs carry their own authorisation.
+    """
+
+    id: str
+    label: str
+    provider: str | None = None
+    region: str | None = None
+    availability_zone: str | None = None
+    store_product: str | None = None
+    tags: Mapping[str, str | Sequence[str]] = field(default_factory=dict, hash=False)
+    default: bool = False
+    presigned: bool = True
+    store_type: Literal["http_object_store"] = "http_object_store"
+
+    def __post_init__(self) -> None:
+        if not _UUID.fullmatch(self.id):
+            raise BadInput(f"storage backend id {shown(self.id)} is not a lower-case UUID")
+
+
+class ObjectLocation(NamedTuple):
+    """Where one instance of an object lives."""
+
+    storage_id: str
+    key: str
+
+
+class PutRequest(NamedTuple):
+    """A key to be written, and the only content type it may be written with."""
+
+    key: str
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request that a client may send until ``expires_at``, with exactly these headers."""
+
+    url: str = field(repr=False)  # whoever sees the URL may use it
+    headers: tuple[tuple[str, str], ...]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStat:
+    """What a backend knows about a stored object. ``size`` is in bytes.
+
+    ``etag`` changes whenever the bytes change; it is bare, without the quotes of HTTP.
+    """
+
+    size: int
+    content_type: str | None
+    etag: str
+    modified: datetime
+
+
+class MediaBackend(Protocol):
+    """One place that holds media objects."""
+
+    @property
+    def backend(self) -> StorageBackend:
+        """The description clients see."""
+        ...
+
+    def new_key(self, object_id: str, *, flow_id: str, now: datetime) -> str:
+        """Choose the key of a new object. Store it: it is never parsed and never derived again.
+
+        Raises BadInput if the object id cannot be part of a key (see ``keys.check_key``).
+        """
+        ...
+
+    def sign_get(
+        self, keys: Sequence[str], *, expires_in: int, method: ReadMethod = "GET"
+    ) -> list[str]:
+        """One URL for each key, in order, valid for at least ``expires_in`` seconds. No I/O.
+
+        A GET URL also answers HEAD where the backend can tell them apart; a HEAD URL never
+        gives out the bytes. Whether the object exists is not looked at.
+        Raises BadInput if ``expires_in`` is out of bounds.
+        """
+        ...
+
+    def sign_put(self, items: Sequence[PutRequest], *, expires_in: int) -> list[SignedRequest]:
+        """One upload request for each item, in order, bound to its content type. No I/O.
+
+        Raises BadInput if a content type is malformed or ``expires_in`` is out of bounds.
+        """
+        ...
+
+    async def stat(self, keys: Sequence[str]) -> list[ObjectStat | None]:
+        """What is stored under each key, in order; None where nothing is.
+
+        Raises Unavailable if the backend does not answer.
+        """
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove the objects. A key that holds nothing is no error.
+
+        Raises Unavailable if some could not be removed; calling again is safe.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Prove that the backend can read and write now. Raises Unavailable if it cannot."""
+        ...
+
+
+def check_expires_in(seconds: int) -> int:
+    """``seconds`` if it is a life span that every backend can sign, else BadInput."""
+    if not 1 <= seconds <= MAX_EXPIRES_IN:
+        raise BadInput(
+            f"expiresIn: {shown(seconds)} is not allowed; "
+            f"a signed URL lives 1 to {MAX_EXPIRES_IN} seconds",
+            field="expiresIn",
+        )
+    return seconds
+
+
+def check_content_type(content_type: str) -> str:
+    """``content_type`` if it is a MIME type without parameters, else BadInput."""
+    if len(content_type) > MAX_CONTENT_TYPE_CHARS or not _CONTENT_TYPE.fullmatch(content_type):
+        raise BadInput(
+            f"content type {shown(content_type)} is not allowed; "
+            "it must be a MIME type without parameters, such as video/mp2t"
+        )
+    return content_type

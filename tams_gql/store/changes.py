@@ -1,0 +1,126 @@
+"""Writes as values: a change set is applied whole or not at all.
+
+A front end never holds a transaction open. It reads, decides, and commits a change set that names
+what it relied on (``Expect``). If something of that has changed meanwhile the store raises
+``Stale`` and nothing is written; the caller reads again and either succeeds or finds the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tams_gql.store.scan import Value, Where
+from tams_gql.store.tables import Table
+
+Row = tuple[Value, ...]
+
+
+class Stale(Exception):
+    """What the change set relied on is no longer so. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """A row that must exist with the given values or, with ``equals=None``, must not exist."""
+
+    table: Table
+    key: Row
+    equals: Mapping[str, Value] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """New rows; ``Stale`` if one of the keys is taken. Record times are microseconds UTC."""
+
+    table: Table
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """New values of ``columns`` for existing rows; ``Stale`` if one of them is gone.
+
+    A row holds its key first, in the order of ``table.key``, then the values of ``columns``.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the rows that match."""
+
+    table: Table
+    where: tuple[Where, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to append to the change log. ``body`` is JSON text."""
+
+    type: str
+    source_id: str | None
+    flow_id: str | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddSegments:
+    """New segments of one flow; the flow's counters and the objects' reference counts follow.
+
+    ``Stale`` if one of them overlaps a stored segment of the flow (half-open ranges) or if the
+    flow is gone. ``rows`` follow ``SEGMENTS.columns``; ``bytes`` is the sum of their object sizes.
+    """
+
+    flow_id: str
+    rows: tuple[Row, ...]
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSegments:
+    """Remove the segments wholly inside ``[start_ns, end_ns)`` (TAMS 8.2, DELETE segments).
+
+    ``event`` is appended only if something was removed; the store adds ``segment_count`` and the
+    bounds ``start_ns`` and ``end_ns`` of what went to its JSON body.
+    """
+
+    flow_id: str
+    start_ns: int
+    end_ns: int
+    object_id: str | None = None
+    event: NewEvent | None = None
+
+
+@dataclass(slots=True)
+class ChangeSet:
+    """What one operation changes.
+
+    Applied in this order: expectations, removal of segments, deletes, updates, inserts, new
+    segments, events.
+    """
+
+    now_us: int
+    expect: list[Expect] = field(default_factory=list)
+    delete: list[Delete] = field(default_factory=list)
+    update: list[Update] = field(default_factory=list)
+    insert: list[Insert] = field(default_factory=list)
+    add_segments: list[AddSegments] = field(default_factory=list)
+    remove_segments: list[RemoveSegments] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did.
+
+    ``position`` is the log position after the last event of the change set, ``removed`` the number
+    of segments each ``RemoveSegments`` took away.
+    """
+
+    position: str
+    removed: tuple[int, ...]

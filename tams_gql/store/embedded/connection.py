@@ -1,0 +1,61 @@
+"""Opening the catalog file, and what SQLite's errors mean to the layers above."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from tams_gql.model.errors import Unavailable
+
+Synchronous = Literal["full", "normal"]
+
+# STRICT tables came with 3.37; the program refuses to start on anything older.
+OLDEST_SQLITE = (3, 37, 0)
+_BUSY_TIMEOUT_MS = 10_000
+_CACHED_STATEMENTS = 512
+
+
+def connect(path: Path, *, synchronous: Synchronous = "full", write: bool) -> sqlite3.Connection:
+    """Open the catalog. A connection is used by one thread at a time, not always the same one.
+
+    ``synchronous='full'`` survives a power cut; ``'normal'`` survives ``kill -9`` but may lose the
+    last commits when the machine loses power.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        wanted = ".".join(map(str, OLDEST_SQLITE))
+        raise Unavailable(
+            f"this Python has SQLite {sqlite3.sqlite_version}; the embedded store needs {wanted}"
+        )
+    with translated():
+        connection = sqlite3.connect(
+            path,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_CACHED_STATEMENTS,
+        )
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA mmap_size = 1073741824")
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        if not write:
+            connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's operational failures into ``Unavailable``; they never travel further."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"the catalog store does not answer: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            raise
+        raise Unavailable(f"the catalog store is damaged or not a catalog: {error}") from error

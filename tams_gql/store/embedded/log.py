@@ -1,0 +1,115 @@
+"""The change log in SQLite: a table whose row number is the order of commits.
+
+One process writes at a time (``BEGIN IMMEDIATE``), so numbers become visible in order and a reader
+that has seen position N misses nothing at or before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+import pyarrow as pa
+
+from tams_gql.model.errors import BadInput
+from tams_gql.store.changes import Committed
+from tams_gql.store.embedded.apply import last_seq, position_text
+from tams_gql.store.embedded.arrow import to_batch
+from tams_gql.store.embedded.reader import ReaderPool
+from tams_gql.store.embedded.writer import Writer
+from tams_gql.store.tables import EVENTS
+
+T = TypeVar("T")
+
+_EVENTS = """SELECT printf('%016x', seq), type, created, source_id, flow_id, body
+             FROM events WHERE seq > ? ORDER BY seq LIMIT ?"""
+_FLOOR = "SELECT CAST(value AS INTEGER) FROM service WHERE name = 'log_floor'"
+
+
+def seq_of(position: str) -> int:
+    """The row number behind a position; ``BadInput`` if it is none of ours."""
+    try:
+        seq = int(position, 16)
+    except ValueError:
+        raise BadInput(f"{position[:80]!r} is not a position of this change log") from None
+    if not 0 <= seq < 2**63:
+        raise BadInput(f"{position[:80]!r} is not a position of this change log")
+    return seq
+
+
+class EmbeddedLog:
+    """The events of the embedded catalog."""
+
+    def __init__(
+        self,
+        log_id: str,
+        pool: ReaderPool,
+        writer: Callable[[], Writer],
+        watcher: sqlite3.Connection,
+    ) -> None:
+        self._log_id = log_id
+        self._pool = pool
+        self._writer = writer
+        self._watcher = watcher  # its own connection: data_version compares with its last answer
+        self._watching = asyncio.Lock()
+        self._version: int | None = None
+        self._callbacks: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
+
+    @property
+    def log_id(self) -> str:
+        return self._log_id
+
+    async def head(self) -> str:
+        return position_text(await self._read(last_seq))
+
+    async def floor(self) -> str:
+        return position_text(await self._read(lambda c: int(c.execute(_FLOOR).fetchone()[0])))
+
+    async def events(self, after: str, limit: int) -> pa.RecordBatch:
+        seq = seq_of(after)
+        rows = await self._read(lambda c: c.execute(_EVENTS, (seq, limit)).fetchall())
+        return to_batch(EVENTS.schema, rows)
+
+    async def changed(self) -> bool:
+        def version() -> int:
+            (found,) = self._watcher.execute("PRAGMA data_version").fetchone()
+            return int(found)
+
+        async with self._watching:
+            before, self._version = self._version, await self._pool.run(version, self._watcher)
+        return before != self._version
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append((asyncio.get_running_loop(), callback))
+
+    def committed(self) -> None:
+        """Wake the readers of this process; called by the writer's thread."""
+        for loop, callback in self._callbacks:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(callback)
+
+    async def trim(self, before_us: int) -> int:
+        removed = 0
+
+        def work(connection: sqlite3.Connection) -> Committed:
+            nonlocal removed
+            # The log is ordered by commit, so what is older than a moment is a prefix of it.
+            kept = "SELECT min(seq) FROM events WHERE created >= ?"
+            (first,) = connection.execute(kept, (before_us,)).fetchone()
+            last = last_seq(connection) if first is None else first - 1
+            removed = connection.execute("DELETE FROM events WHERE seq <= ?", (last,)).rowcount
+            connection.execute(
+                """UPDATE service SET value = max(CAST(value AS INTEGER), ?)
+                   WHERE name = 'log_floor'""",
+                (last,),
+            )
+            return Committed(position_text(last_seq(connection)), ())
+
+        await self._writer().submit(work)
+        return removed
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        async with self._pool.connection() as lent:
+            return await self._pool.run(lambda: work(lent), lent)

@@ -1,0 +1,82 @@
+"""The embedded store as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tams_gql.store.changes import ChangeSet, Committed
+from tams_gql.store.embedded.connection import Synchronous, connect, translated
+from tams_gql.store.embedded.log import EmbeddedLog
+from tams_gql.store.embedded.migrate import migrate, require_current
+from tams_gql.store.embedded.reader import EmbeddedSession, ReaderPool
+from tams_gql.store.embedded.writer import Writer
+
+
+class EmbeddedStore:
+    """A catalog in one SQLite file (``CatalogStore``). Made by ``open``."""
+
+    def __init__(self, path: Path, synchronous: Synchronous, readers: int, log_id: str) -> None:
+        def reading() -> sqlite3.Connection:
+            return connect(path, synchronous=synchronous, write=False)
+
+        def writing() -> sqlite3.Connection:
+            return connect(path, synchronous=synchronous, write=True)
+
+        self._pool = ReaderPool(reading, readers)
+        self._watcher = reading()
+        self._log = EmbeddedLog(log_id, self._pool, lambda: self._writer, self._watcher)
+        self._writer = Writer(writing, self._log.committed)
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, synchronous: Synchronous = "full", readers: int = 4
+    ) -> EmbeddedStore:
+        """Open the catalog file, creating or upgrading it first.
+
+        Raises ``Unavailable`` if it cannot be opened or was written by a newer release.
+        """
+
+        def prepare() -> str:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            migrate(path)
+            connection = connect(path, write=False)
+            try:
+                query = "SELECT value FROM service WHERE name = 'log_id'"
+                return str(connection.execute(query).fetchone()[0])
+            finally:
+                connection.close()
+
+        log_id = await asyncio.to_thread(prepare)
+        return await asyncio.to_thread(cls, path, synchronous, readers, log_id)
+
+    @property
+    def log(self) -> EmbeddedLog:
+        return self._log
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[EmbeddedSession]:
+        session = EmbeddedSession(self._pool)
+        try:
+            yield session
+        finally:
+            await session.close()
+
+    async def commit(self, changes: ChangeSet) -> Committed:
+        return await self._writer.commit(changes)
+
+    async def check(self) -> None:
+        async with self._pool.connection() as lent:
+            await self._pool.run(lambda: require_current(lent), lent)
+
+    async def close(self) -> None:
+        def finish() -> None:
+            self._writer.close()
+            self._pool.close()
+            with translated():
+                self._watcher.close()
+
+        await asyncio.to_thread(finish)

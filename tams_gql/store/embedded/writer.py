@@ -1,0 +1,147 @@
+"""The one writer of a process: a queue, a thread, and group commit.
+
+Change sets that arrive while a transaction is being synced to disk share the next one, so that
+concurrent writers pay for one fsync together. Each has its own savepoint and fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tams_gql.model.errors import LimitExceeded, Unavailable
+from tams_gql.store.changes import ChangeSet, Committed, Stale
+from tams_gql.store.embedded.apply import apply
+from tams_gql.store.embedded.connection import translated
+
+_MAX_GROUP = 128
+_MAX_QUEUED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Committed]
+    done: asyncio.Future[Committed]
+    loop: asyncio.AbstractEventLoop
+
+
+class Writer:
+    """Commits change sets in the order they came; ``committed`` is called after each group."""
+
+    def __init__(
+        self, open_connection: Callable[[], sqlite3.Connection], committed: Callable[[], None]
+    ) -> None:
+        self._open = open_connection
+        self._committed = committed
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(_MAX_QUEUED)
+        self._thread = threading.Thread(target=self._run, name="catalog-write", daemon=True)
+        self._closed = False
+        self._thread.start()
+
+    async def commit(self, changes: ChangeSet) -> Committed:
+        """Apply a change set; returns once it is durable."""
+        return await self.submit(lambda connection: apply(connection, changes))
+
+    async def submit(self, work: Callable[[sqlite3.Connection], Committed]) -> Committed:
+        """Run ``work`` inside the next write transaction."""
+        if self._closed:
+            raise Unavailable("the catalog store is closed")
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.create_future(), loop)
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise LimitExceeded(
+                f"{_MAX_QUEUED} writes are already waiting for the catalog; try again later"
+            ) from None
+        # A cancelled caller must not cancel the write: it may already be on its way to disk.
+        return await asyncio.shield(job.done)
+
+    def close(self) -> None:
+        """Finish what is queued, then stop. Blocks."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while (group := self._next_group()) is not None:
+            try:
+                if connection is None:
+                    connection = self._open()
+                outcomes = self._commit_group(connection, group)
+            except BaseException as error:
+                outcomes = [error] * len(group)
+            else:
+                self._committed()
+            _deliver(group, outcomes)
+        if connection is not None:
+            connection.close()
+
+    def _next_group(self) -> list[_Job] | None:
+        first = self._jobs.get()
+        if first is None:
+            return None
+        group = [first]
+        while len(group) < _MAX_GROUP:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._jobs.put(None)  # stop after this group
+                break
+            group.append(job)
+        return group
+
+    def _commit_group(
+        self, connection: sqlite3.Connection, group: list[_Job]
+    ) -> list[Committed | BaseException]:
+        with translated():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                outcomes = [_apply_alone(connection, job) for job in group]
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        return outcomes
+
+
+def _apply_alone(connection: sqlite3.Connection, job: _Job) -> Committed | BaseException:
+    connection.execute("SAVEPOINT change")
+    try:
+        outcome: Committed | BaseException = job.work(connection)
+    except sqlite3.OperationalError:
+        raise  # disk full, I/O error: nothing of this group can be trusted to commit
+    except Exception as error:
+        connection.execute("ROLLBACK TO change")
+        outcome = error
+    connection.execute("RELEASE change")
+    return outcome
+
+
+def _deliver(group: list[_Job], outcomes: list[Committed | BaseException]) -> None:
+    for loop in {job.loop for job in group}:
+        mine = [(j.done, o) for j, o in zip(group, outcomes, strict=True) if j.loop is loop]
+        # The loop of a request that gave up may be gone already (a test, a shutdown).
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, mine)
+
+
+def _settle(outcomes: list[tuple[asyncio.Future[Committed], Committed | BaseException]]) -> None:
+    for future, outcome in outcomes:
+        if future.cancelled():
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+            if isinstance(outcome, Stale):
+                future.exception()  # seen: the caller may have been cancelled meanwhile
+        else:
+            future.set_result(outcome)

@@ -1,0 +1,115 @@
+"""The contract of a catalog store. Every backend passes ``tests/store/contract``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from tams_gql.store.changes import ChangeSet, Committed
+from tams_gql.store.scan import Partitioned, Scan, SegmentWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows of several groups in one batch; group ``i`` is ``[offsets[i], offsets[i + 1])``."""
+
+    batch: pa.RecordBatch
+    offsets: list[int]
+
+    def group(self, index: int) -> pa.RecordBatch:
+        """The rows of one group, without copying."""
+        start, end = self.offsets[index], self.offsets[index + 1]
+        return self.batch.slice(start, end - start)
+
+
+class ReadSession(Protocol):
+    """One consistent view of the catalog. Each awaited call is one store round trip."""
+
+    async def scan(self, scans: Sequence[Scan]) -> list[pa.RecordBatch]:
+        """One batch per scan, columns as asked for."""
+        ...
+
+    async def partitions(self, partitioned: Partitioned) -> Groups:
+        """One group per key, in the order of the keys."""
+        ...
+
+    async def windows(self, columns: tuple[str, ...], windows: Sequence[SegmentWindow]) -> Groups:
+        """The segments of each window, one group each, in the order of the windows."""
+        ...
+
+    async def count(self, scans: Sequence[Scan]) -> list[int]:
+        """How many rows each scan matches, its limit and position left out."""
+        ...
+
+    async def count_partitions(self, partitioned: Partitioned) -> list[int]:
+        """How many rows each key matches."""
+        ...
+
+    async def count_windows(self, windows: Sequence[SegmentWindow]) -> list[int]:
+        """How many segments overlap each window, its limit and position left out."""
+        ...
+
+
+class ChangeLog(Protocol):
+    """The events of every committed change, in commit order."""
+
+    @property
+    def log_id(self) -> str:
+        """Identifies this log, so that a cursor of another catalog is recognised."""
+        ...
+
+    async def head(self) -> str:
+        """The position of the newest event; everything after it is still to come."""
+        ...
+
+    async def floor(self) -> str:
+        """The newest position that retention has removed; reading after an older one is refused."""
+        ...
+
+    async def events(self, after: str, limit: int) -> pa.RecordBatch:
+        """Up to ``limit`` rows of ``EVENTS`` after a position, in order."""
+        ...
+
+    async def changed(self) -> bool:
+        """Whether another process may have committed since the last call. Cheap."""
+        ...
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the event loop after each commit of this process."""
+        ...
+
+    async def trim(self, before_us: int) -> int:
+        """Remove events created before a time (microseconds UTC); how many went."""
+        ...
+
+
+class CatalogStore(Protocol):
+    """Metadata storage: consistent reads, atomic change sets, one change log."""
+
+    @property
+    def log(self) -> ChangeLog:
+        """The change log."""
+        ...
+
+    def session(self) -> AbstractAsyncContextManager[ReadSession]:
+        """A consistent view for the reads of one request, opened by the first of them."""
+        ...
+
+    async def commit(self, changes: ChangeSet) -> Committed:
+        """Apply a change set atomically and durably.
+
+        Raises ``Stale`` if an expectation fails, ``Unavailable`` if the store cannot be reached.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Raise ``Unavailable`` unless the store answers, with the schema this program needs."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the queued writes and release everything."""
+        ...

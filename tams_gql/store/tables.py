@@ -1,0 +1,218 @@
+"""The tables of the catalog: names, keys and Arrow schemas, defined once for every backend.
+
+Conventions: ids are UTF-8 text; media times are ``int64`` nanoseconds, ranges half-open
+``[start_ns, end_ns)``; record times are ``timestamp[us, UTC]``; an absent value is NULL, never an
+empty string or zero. Columns named ``tags``, ``body`` and ``mapping`` hold JSON text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+_TEXT = pa.string()
+_INT = pa.int64()
+_FLAG = pa.bool_()
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table: its Arrow schema and the columns that identify a row.
+
+    ``tagged`` names the kind of resource whose ``tags`` column the backend must make searchable.
+    """
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    tagged: str | None = None
+    columns: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", tuple(self.schema.names))
+
+    def __repr__(self) -> str:
+        return f"Table({self.name})"
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+SOURCES = Table(
+    "sources",
+    _schema(
+        id=_TEXT,
+        format=_TEXT,
+        label=_TEXT,
+        description=_TEXT,
+        tags=_TEXT,
+        created_by=_TEXT,
+        updated_by=_TEXT,
+        created=_TIME,
+        updated=_TIME,
+        version=_INT,
+        explicit=_FLAG,  # made by a client, so kept when its last flow goes
+        flow_count=_INT,  # guards the removal together with the last flow
+    ),
+    key=("id",),
+    tagged="source",
+)
+
+FLOWS = Table(
+    "flows",
+    _schema(
+        id=_TEXT,
+        source_id=_TEXT,
+        format=_TEXT,
+        label=_TEXT,
+        description=_TEXT,
+        tags=_TEXT,
+        codec=_TEXT,
+        container=_TEXT,
+        status=_TEXT,
+        read_only=_FLAG,
+        generation=_INT,
+        avg_bit_rate=_INT,  # 1000 bit/s
+        max_bit_rate=_INT,  # 1000 bit/s
+        frame_width=_INT,  # pixels
+        frame_height=_INT,  # pixels
+        sample_rate=_INT,  # Hz
+        channels=_INT,
+        init_segments=_FLAG,
+        profile_id=_TEXT,
+        metadata_version=_TEXT,
+        created_by=_TEXT,
+        updated_by=_TEXT,
+        created=_TIME,
+        metadata_updated=_TIME,
+        version=_INT,
+        body=_TEXT,  # the technical part of the specification's JSON, as the client sent it
+    ),
+    key=("id",),
+    tagged="flow",
+)
+
+# Kept by the writing transaction, so that no reader ever aggregates segments.
+FLOW_COUNTERS = Table(
+    "flow_counters",
+    _schema(
+        flow_id=_TEXT,
+        segment_count=_INT,
+        duration_ns=_INT,
+        bytes=_INT,  # sum over segments of their object's size, unknown sizes count 0
+        min_start_ns=_INT,
+        max_end_ns=_INT,
+        longest_ns=_INT,  # never shrinks while the flow has segments: an upper bound
+        segments_updated=_TIME,
+    ),
+    key=("flow_id",),
+)
+
+SEGMENTS = Table(
+    "segments",
+    _schema(
+        flow_id=_TEXT,
+        start_ns=_INT,
+        end_ns=_INT,
+        id=_TEXT,
+        object_id=_TEXT,
+        timerange=_TEXT,  # as registered
+        ts_offset_ns=_INT,
+        last_duration_ns=_INT,
+        sample_offset=_INT,
+        sample_count=_INT,
+        key_frame_count=_INT,
+        tags=_TEXT,
+        created=_TIME,
+    ),
+    key=("flow_id", "start_ns"),
+)
+
+OBJECTS = Table(
+    "objects",
+    _schema(
+        id=_TEXT,
+        role=_TEXT,  # NULL until registered, then 'media' or 'init'; never both
+        size=_INT,  # bytes
+        content_type=_TEXT,
+        timerange=_TEXT,  # on the object's own timeline, as registered
+        start_ns=_INT,
+        end_ns=_INT,
+        init_object_id=_TEXT,
+        key_frame_count=_INT,
+        created=_TIME,
+        registered=_TIME,
+        expires=_TIME,  # end of the allocation; NULL once registered
+        allocated_flow_id=_TEXT,
+        first_flow_id=_TEXT,
+        ref_count=_INT,  # segments that use this object
+    ),
+    key=("id",),
+)
+
+OBJECT_INSTANCES = Table(
+    "object_instances",
+    _schema(
+        object_id=_TEXT,
+        position=_INT,
+        storage_id=_TEXT,  # NULL for an uncontrolled URL
+        key=_TEXT,
+        url=_TEXT,  # NULL for a controlled instance
+        label=_TEXT,
+        created=_TIME,
+    ),
+    key=("object_id", "position"),
+)
+
+STORAGE_BACKENDS = Table(
+    "storage_backends",
+    _schema(
+        id=_TEXT, label=_TEXT, body=_TEXT, created=_TIME
+    ),  # what this catalog has ever stored objects in
+    key=("id",),
+)
+
+COLLECTIONS = Table(
+    "collections",
+    _schema(
+        parent_id=_TEXT,
+        position=_INT,
+        child_id=_TEXT,
+        role=_TEXT,
+        mapping=_TEXT,
+        parent_source_id=_TEXT,  # kept here so that source collections are one scan
+        child_source_id=_TEXT,
+    ),
+    key=("parent_id", "position"),
+)
+
+EVENTS = Table(
+    "events",
+    _schema(
+        position=_TEXT,  # order of the log, made by the store
+        type=_TEXT,
+        created=_TIME,
+        source_id=_TEXT,
+        flow_id=_TEXT,
+        body=_TEXT,
+    ),
+    key=("position",),
+)
+
+SERVICE = Table("service", _schema(name=_TEXT, value=_TEXT), key=("name",))
+
+TABLES = (
+    SOURCES,
+    FLOWS,
+    FLOW_COUNTERS,
+    SEGMENTS,
+    OBJECTS,
+    OBJECT_INSTANCES,
+    STORAGE_BACKENDS,
+    COLLECTIONS,
+    EVENTS,
+    SERVICE,
+)
