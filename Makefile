@@ -1,10 +1,16 @@
 # The two commands of the README are `make run` and `make test`; the rest helps while working.
-PYTHON ?= python3
+
+# The first interpreter that is new enough; PYTHON=/path/to/python overrides.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,\
+	$(shell $(python) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(python))) python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+SDL    := tams_gql/schema/schema.graphql
 
-.PHONY: run test lint types unit format clean
+.PHONY: run test lint types unit format schema clean
+.DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
 	@$(BIN)/tams-gql demo
@@ -25,18 +31,23 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+schema: $(VENV)/.installed
+	$(BIN)/tams-gql schema > $(VENV)/schema.graphql
+	mv $(VENV)/schema.graphql $(SDL)
+
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || \
 	  { echo "tams_gql needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing pinned packages into $(VENV) (first time only) ..."
+	@echo "Installing pinned packages into $(VENV); the first time this takes about a minute."
 	@$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@echo "Installing the development tools into $(VENV) ..."
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 clean:

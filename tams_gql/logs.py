@@ -55,13 +55,14 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, followed by the traceback if there is one."""
-        message = _CONTROL.sub(_escape, _redact(record.getMessage()))
+        message = _plain(_clean(record.getMessage()))
         ids = " ".join(value for value in (request_id.get(), _trace_id()) if value)
         line = f"{_time(record)} {record.levelname} {record.name} {message}"
         if ids:
             line = f"{line} [{ids}]"
         trace = _traceback(self, record)
-        return f"{line}\n{trace}" if trace else line
+        # Indented, so that no line of a message inside it can pass for a record.
+        return "\n".join([line, *(f"    {_plain(part)}" for part in trace.splitlines())])
 
 
 class JsonLines(logging.Formatter):
@@ -73,11 +74,11 @@ class JsonLines(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _redact(record.getMessage()),
+            "message": _clean(record.getMessage()),
             "request_id": request_id.get(),
             "trace_id": _trace_id(),
             **getattr(record, FIELDS, {}),
-            "exception": _traceback(self, record),
+            "exception": _traceback(self, record) or None,
         }
         present = {key: value for key, value in line.items() if value is not None}
         return orjson.dumps(present, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
@@ -88,18 +89,20 @@ def _time(record: logging.LogRecord) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
-    return _redact(formatter.formatException(record.exc_info)) if record.exc_info else None
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    return _clean(formatter.formatException(record.exc_info)) if record.exc_info else ""
 
 
-def _redact(text: str) -> str:
+def _clean(text: str) -> str:
+    # A lone surrogate, as in a file name that is not UTF-8, could not be written.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     text = _QUERY.sub("?[removed]", text)
     return _AUTHORIZATION.sub(r"\1 [removed]", text)
 
 
-def _escape(match: re.Match[str]) -> str:
+def _plain(text: str) -> str:
     # One record stays one line: a client must not be able to write lines of its own.
-    return match[0].encode("unicode_escape").decode("ascii")
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def _trace_id() -> str | None:

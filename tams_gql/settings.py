@@ -23,6 +23,7 @@ from pydantic_settings import (
 from tams_gql.settings_sources import Note, env_name, read
 
 _WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared, not bound)
+_BASE_URL = "an absolute http or https URL without user name, query, fragment or final /"
 _SECONDS = Note(unit="seconds")
 _BYTES = Note(unit="bytes")
 
@@ -72,12 +73,10 @@ class Settings(BaseSettings):
     port: int = Field(
         8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free port."
     )
-    public_url: Annotated[
-        str,
-        Note(allowed="an absolute http or https URL without user name, query, fragment or final /"),
-    ] = Field(
+    public_url: Annotated[str, Note(allowed=_BASE_URL, default="http://HOST:PORT")] = Field(
         default_factory=_url_of_listener,
-        description="URL under which clients reach the server, written into media URLs.",
+        description="URL under which clients reach the server, written into media URLs; when it "
+        "listens on every interface, the default has 127.0.0.1 as HOST.",
     )
     service_name: Annotated[str, Note(allowed="1 to 200 characters")] = Field(
         "tams-gql", min_length=1, max_length=200, description="Name in the service resource."
@@ -197,7 +196,7 @@ class Settings(BaseSettings):
     ] = Field(("*",), description="Web origins whose pages may call the server.")
     shutdown_grace: Annotated[int, _SECONDS] = Field(
         8,
-        ge=1,
+        ge=2,
         le=3600,
         description="How long a stopping server lets open requests finish; container engines "
         "usually kill after 10.",
@@ -227,9 +226,7 @@ class Settings(BaseSettings):
     @classmethod
     def _public_url_is_a_base(cls, url: str) -> str:
         if not _is_base_url(url):
-            raise ValueError(
-                "an absolute http or https URL without user name, query, fragment or final /"
-            )
+            raise ValueError(_BASE_URL)
         return url
 
     @field_validator("data_dir")
@@ -266,6 +263,16 @@ class Settings(BaseSettings):
                     f"*, none, or origins such as https://ui.example.com; {origin!r} is not one"
                 )
         return origins
+
+    @property
+    def catalog_file(self) -> Path:
+        """The file of the embedded store."""
+        return self.data_dir / "catalog.sqlite3"
+
+    @property
+    def media_dir(self) -> Path:
+        """The directory of the local media folder."""
+        return self.data_dir / "media"
 
     @property
     def loopback_only(self) -> bool:

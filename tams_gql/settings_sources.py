@@ -40,10 +40,11 @@ class InvalidSettings(Exception):
 
 @dataclass(frozen=True)
 class Note:
-    """What the type of a setting cannot say: its unit, and the allowed values of a text."""
+    """What the type of a setting cannot say: its unit, its allowed texts, a derived default."""
 
     unit: str = ""
     allowed: str = ""
+    default: str = ""
 
 
 class _Origin(NamedTuple):
@@ -112,6 +113,18 @@ def is_secret(info: FieldInfo) -> bool:
 def unit(info: FieldInfo) -> str:
     """The unit of a field's number, or an empty text."""
     return next((note.unit for note in info.metadata if isinstance(note, Note)), "")
+
+
+def default(info: FieldInfo) -> str:
+    """The default of a field, as one would write it into the environment."""
+    value = info.default
+    if info.default_factory is not None:
+        return next(note.default for note in info.metadata if isinstance(note, Note))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
+    return str(value)
 
 
 def allowed(info: FieldInfo) -> str:

@@ -1,7 +1,7 @@
 // Bundles the page's script, style sheet and fonts into the Python package, and writes the licences
 // of everything that ended up in them. Two runs on the same package.json give the same bytes.
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { copyFile, readFile } from "node:fs/promises";
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -18,10 +18,21 @@ function readJson(path) {
 // that are needed as files, which the Content-Security-Policy then allows without `data:` fonts.
 const withoutEmbeddedFonts = {
   name: "without-embedded-fonts",
-  setup(setup) {
-    setup.onLoad({ filter: /[\\/]graphiql[\\/]dist[\\/]style\.css$/ }, async ({ path }) => ({
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]graphiql[\\/]dist[\\/]style\.css$/ }, async ({ path }) => ({
       contents: (await readFile(path, "utf8")).replace(/@font-face\s*\{[^}]*\}/g, ""),
       loader: "css",
+    }));
+  },
+};
+
+// graphql-js decides at run time, from a Node global, whether to check for a second copy of itself;
+// a browser has no such global and would always pay for the check. This is its production branch.
+const productionInstanceOf = {
+  name: "production-instance-of",
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]graphql[\\/]jsutils[\\/]instanceOf\.mjs$/ }, () => ({
+      contents: "export const instanceOf = (value, constructor) => value instanceof constructor;",
     }));
   },
 };
@@ -45,10 +56,9 @@ async function bundle() {
     define: {
       "process.env.NODE_ENV": '"production"',
       "process.env.USE_IMPORT": '"true"', // the toolkit's own switch between import and require
-      "globalThis.process": "true", // graphql-js asks for it before it looks at NODE_ENV
     },
     banner: { js: "/*! licences: THIRD_PARTY_LICENSES.txt */" },
-    plugins: [withoutEmbeddedFonts],
+    plugins: [withoutEmbeddedFonts, productionInstanceOf],
     logLevel: "warning",
   });
   return Object.keys(result.metafile.inputs);
@@ -81,27 +91,43 @@ function assertPinned(packages) {
   }
 }
 
-function licenceText({ folder, name, license }) {
-  const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying)/i.test(file)).sort();
-  if (files.length > 0) {
-    return files.map((file) => readFileSync(join(folder, file), "utf8").trim()).join("\n\n");
+// Packages published without their licence file: the text comes from a package of the same project,
+// or (toggle-selection) of the same author under the same licence.
+const licenceTextOf = {
+  "@graphiql/plugin-doc-explorer": "graphiql",
+  "@graphiql/plugin-history": "graphiql",
+  "react-compiler-runtime": "react",
+  "react-remove-scroll-bar": "react-remove-scroll",
+  "toggle-selection": "copy-to-clipboard",
+};
+
+function licenceText({ folder, name }) {
+  const source = licenceTextOf[name] ? join(here, "node_modules", licenceTextOf[name]) : folder;
+  const files = readdirSync(source).filter((file) => /^(licen[cs]e|copying|notice)/i.test(file));
+  if (files.length === 0) {
+    throw new Error(`${name} has no licence file: name a package of the same project for it`);
   }
-  const substitute = join(here, "licences", `${manifest.licenceTexts[name] ?? license}.txt`);
-  return readFileSync(substitute, "utf8").trim();
+  const texts = files.sort().map((file) => readFileSync(join(source, file), "utf8"));
+  return texts.map((text) => text.replace(/\r\n/g, "\n").trim()).join("\n\n");
 }
 
 function licences(packages) {
+  const packagesByText = new Map();
+  for (const entry of packages) {
+    const text = licenceText(entry);
+    packagesByText.set(text, [...(packagesByText.get(text) ?? []), entry]);
+  }
   const rule = "-".repeat(80);
-  const entries = packages.map((entry) => {
-    const heading = `${entry.name} ${entry.version} (${entry.license})`;
-    return `${rule}\n${heading}\n${rule}\n\n${licenceText(entry)}\n`;
+  const sections = [...packagesByText].map(([text, entries]) => {
+    const heading = entries.map(({ name, version, license }) => `${name} ${version} (${license})`);
+    return `${rule}\n${heading.join("\n")}\n${rule}\n\n${text}\n`;
   });
   const intro = "The files in this folder contain the following third-party software and fonts.\n";
-  return `${[intro, ...entries].join("\n").replace(/\r\n/g, "\n")}`;
+  return [intro, ...sections].join("\n");
 }
 
 rmSync(target, { recursive: true, force: true });
 const packages = bundledPackages(await bundle());
 assertPinned(packages);
 writeFileSync(join(target, "THIRD_PARTY_LICENSES.txt"), licences(packages));
-await copyFile(join(here, "favicon.svg"), join(target, "favicon.svg"));
+copyFileSync(join(here, "favicon.svg"), join(target, "favicon.svg"));

@@ -27,6 +27,7 @@ createRoot(document.getElementById("explorer")).render(
   <GraphiQL
     fetcher={fetcher}
     defaultTabs={defaultTabs.length > 0 ? defaultTabs : undefined}
+    defaultQuery="" // of a tab that the reader adds
     shouldPersistHeaders={false}
     inputValueDeprecation={true}
     schemaDescription={true}

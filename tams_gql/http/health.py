@@ -101,6 +101,7 @@ class _Probe:
         if self._task is not None and not self._task.done():
             return "timeout", None  # the last one still hangs; do not pile up more
         self._task = asyncio.ensure_future(_awaited(self._check))
+        self._task.add_done_callback(_look_at)
         # `wait` comes back in time even if the check, stuck in a thread, cannot be cancelled.
         done, _ = await asyncio.wait({self._task}, timeout=CHECK_SECONDS)
         if not done:
@@ -108,6 +109,12 @@ class _Probe:
             return "timeout", None
         cause = self._task.exception() if not self._task.cancelled() else asyncio.CancelledError()
         return ("ok", None) if cause is None else ("failed", cause)
+
+
+def _look_at(task: asyncio.Task[object]) -> None:
+    # A check that fails after its time is up has been reported; asyncio need not warn of it.
+    if not task.cancelled():
+        task.exception()
 
 
 async def _awaited(check: Check) -> object:

@@ -133,6 +133,8 @@ class RequestLog:
                 status = message.get("status", 101)
                 spent = (time.perf_counter() - started) * 1000
                 MutableHeaders(scope=message).append("Server-Timing", f"total;dur={spent:.1f}")
+            elif message["type"] == "websocket.close" and status == _CLIENT_CLOSED_REQUEST:
+                status = 403  # closed before it was accepted
             await send(message)
 
         try:
@@ -209,11 +211,11 @@ class BodyLimit:
             await self._refuse(scope, receive, send)
             return
         body = _CountedBody(receive, send, self._max_bytes)
-        # Whatever the application makes of the broken-off body, the client is told the reason.
         try:
             await self._app(scope, body.receive, body.send)
-        except _BodyTooLarge:
-            if body.answer_begun:
+        except Exception:
+            # Whatever the application made of the broken-off body, the client is told the reason.
+            if not body.too_large:
                 raise
         if body.too_large and not body.answer_begun:
             await self._refuse(scope, receive, send)

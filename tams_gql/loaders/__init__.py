@@ -1,0 +1,93 @@
+"""Batched reads of one request. Loaders are named answer-by-key and answer in key order."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from aiodataloader import DataLoader
+
+from tams_gql.loaders import batch
+from tams_gql.loaders.batch import Page, Part
+from tams_gql.loaders.urls import AccessUrl, UrlKey, urls_by_object
+from tams_gql.media.registry import MediaRegistry
+from tams_gql.store.port import ReadSession
+from tams_gql.store.records import (
+    CountersRecord,
+    FlowRecord,
+    MemberRecord,
+    ObjectRecord,
+    SegmentRecord,
+    SourceRecord,
+)
+from tams_gql.store.scan import OrderBy, Scan, SegmentWindow
+from tams_gql.store.tables import COLLECTIONS, SEGMENTS
+
+_IN_ORDER = (OrderBy("position"),)
+_MEMBERS = Scan(COLLECTIONS, COLLECTIONS.columns, order=_IN_ORDER)
+_SOURCE_MEMBERS = Scan(
+    COLLECTIONS, COLLECTIONS.columns, order=(OrderBy("position"), OrderBy("parent_id"))
+)
+_PARENTS = Scan(COLLECTIONS, COLLECTIONS.columns, order=(OrderBy("parent_id"),))
+
+
+class Loaders:
+    """The loaders of one request: what was asked for is read once, siblings in one round trip."""
+
+    def __init__(self, reads: ReadSession, media: MediaRegistry) -> None:
+        self.reads = reads
+        self.media = media
+
+    @cached_property
+    def source_by_id(self) -> DataLoader[str, SourceRecord | None]:
+        return batch.by_key(self.reads, SourceRecord)
+
+    @cached_property
+    def flow_by_id(self) -> DataLoader[str, FlowRecord | None]:
+        return batch.by_key(self.reads, FlowRecord)
+
+    @cached_property
+    def counters_by_flow(self) -> DataLoader[str, CountersRecord | None]:
+        return batch.by_key(self.reads, CountersRecord, "flow_id")
+
+    @cached_property
+    def object_by_id(self) -> DataLoader[str, ObjectRecord | None]:
+        return batch.by_key(self.reads, ObjectRecord)
+
+    @cached_property
+    def flows_by_source(self) -> DataLoader[Part, Page[FlowRecord]]:
+        return batch.pages(self.reads, FlowRecord, "source_id")
+
+    @cached_property
+    def flow_count_by_source(self) -> DataLoader[Part, int]:
+        return batch.counts(self.reads, "source_id")
+
+    @cached_property
+    def segments_by_window(self) -> DataLoader[SegmentWindow, Page[SegmentRecord]]:
+        return batch.windows(self.reads, SegmentRecord, SEGMENTS)
+
+    @cached_property
+    def segment_count_by_window(self) -> DataLoader[SegmentWindow, int]:
+        async def load(keys: list[SegmentWindow]) -> list[int]:
+            return await self.reads.count_windows(keys)
+
+        return DataLoader(load, max_batch_size=batch.MAX_BATCH)
+
+    @cached_property
+    def members_by_flow(self) -> DataLoader[str, list[MemberRecord]]:
+        return batch.all_of(self.reads, MemberRecord, _MEMBERS, "parent_id")
+
+    @cached_property
+    def parents_by_flow(self) -> DataLoader[str, list[MemberRecord]]:
+        return batch.all_of(self.reads, MemberRecord, _PARENTS, "child_id")
+
+    @cached_property
+    def members_by_source(self) -> DataLoader[str, list[MemberRecord]]:
+        return batch.all_of(self.reads, MemberRecord, _SOURCE_MEMBERS, "parent_source_id")
+
+    @cached_property
+    def parents_by_source(self) -> DataLoader[str, list[MemberRecord]]:
+        return batch.all_of(self.reads, MemberRecord, _PARENTS, "child_source_id")
+
+    @cached_property
+    def urls_by_object(self) -> DataLoader[UrlKey, list[AccessUrl]]:
+        return urls_by_object(self.object_by_id, self.media)

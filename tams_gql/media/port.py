@@ -1,4 +1,4 @@
-"""The contract of a storage backend for media. Every backend passes ``tests/media/test_contract.py``.
+"""The contract of a media storage backend. Every backend passes ``tests/media/test_contract.py``.
 
 A backend chooses keys, signs URLs without any I/O, and answers what is stored. Clients move the
 bytes themselves: they PUT and GET on signed URLs and the catalog never sees the media.

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from tams_gql.model.bounds import refuse, shown
+from tams_gql.model.bounds import bad_input, refuse, shown
 from tams_gql.model.errors import BadInput
 
 NS: Final = 1_000_000_000
@@ -24,8 +24,11 @@ OPEN_END_NS: Final = 2**63 - 1
 """``end_ns`` of a range that has no end."""
 
 # The two limits above mean "open", so a time that is written out lies strictly between them.
-_MIN_NS: Final = OPEN_START_NS + 1
-_MAX_NS: Final = OPEN_END_NS - 1
+MIN_NS: Final = OPEN_START_NS + 1
+"""The earliest time that can be written out."""
+
+MAX_NS: Final = OPEN_END_NS - 1
+"""The latest time that can be written out."""
 
 # Ten digits of seconds hold every int64 of nanoseconds; with more, int() would cost what the
 # client likes. Patterns without that limit serve only to choose the right message.
@@ -58,18 +61,20 @@ _RANGE_ALLOWED: Final = (
 )
 
 
-def parse_timestamp(text: str, *, field: str = "timestamp") -> int:
+def parse_timestamp(text: object, *, field: str = "timestamp") -> int:
     """Nanoseconds of a TAMS timestamp such as ``"-1:500000000"`` (minus one and a half seconds).
 
     Raises ``BadInput`` when the text breaks the grammar or lies outside ±292 years.
     """
-    match = _match_timestamp(text) if isinstance(text, str) else None
+    if not isinstance(text, str):
+        refuse(field, text, _TIMESTAMP_ALLOWED)
+    match = _match_timestamp(text)
     if match is None:
-        if isinstance(text, str) and _match_long_timestamp(text):
+        if _match_long_timestamp(text):
             raise _too_far(text, field)
         refuse(field, text, _TIMESTAMP_ALLOWED)
     ns = _nanoseconds(*match.groups())
-    if not _MIN_NS <= ns <= _MAX_NS:
+    if not MIN_NS <= ns <= MAX_NS:
         raise _too_far(text, field)
     return ns
 
@@ -107,7 +112,7 @@ class TimeRange:
     text: str = field(compare=False)
 
     @classmethod
-    def parse(cls, text: str, *, field: str = "timerange") -> TimeRange:
+    def parse(cls, text: object, *, field: str = "timerange") -> TimeRange:
         """Read the TAMS grammar, keeping ``text`` as sent.
 
         A bound without a marker is inclusive, a marker without a bound means nothing. A range is
@@ -117,9 +122,11 @@ class TimeRange:
         Raises ``BadInput`` when the text breaks the grammar, gives a lone timestamp an exclusive
         marker, or lies outside ±292 years.
         """
-        match = _match_range(text) if isinstance(text, str) else None
+        if not isinstance(text, str):
+            refuse(field, text, _RANGE_ALLOWED)
+        match = _match_range(text)
         if match is None:
-            if isinstance(text, str) and _match_long_range(text):
+            if _match_long_range(text):
                 raise _too_far(text, field)
             refuse(field, text, _RANGE_ALLOWED)
         opening, seconds, nanos, dash, end_seconds, end_nanos, closing = match.groups()
@@ -130,7 +137,7 @@ class TimeRange:
                 return cls._instant(start_ns, opening, closing, text, field)
             if opening == "(":
                 start_ns += 1
-            if not _MIN_NS <= start_ns <= _MAX_NS:
+            if not MIN_NS <= start_ns <= MAX_NS:
                 raise _too_far(text, field)
         elif dash is None:
             return cls(OPEN_END_NS, OPEN_START_NS, text)
@@ -138,7 +145,7 @@ class TimeRange:
             end_ns = _nanoseconds(end_seconds, end_nanos)
             if closing != ")":
                 end_ns += 1
-            if not _MIN_NS <= end_ns <= _MAX_NS:
+            if not MIN_NS <= end_ns <= MAX_NS:
                 raise _too_far(text, field)
         if start_ns >= end_ns:
             return cls(OPEN_END_NS, OPEN_START_NS, text)
@@ -151,7 +158,7 @@ class TimeRange:
         # Schema `timerange`: an instant cannot have exclusive markers, though its pattern has them.
         if opening == "(" or closing == ")":
             refuse(field, text, 'a single timestamp takes inclusive markers only, as in "[10:0]"')
-        if not _MIN_NS <= ns < _MAX_NS:
+        if not MIN_NS <= ns < MAX_NS:
             raise _too_far(text, field)
         return cls(ns, ns + 1, text)
 
@@ -240,8 +247,8 @@ class TimeRange:
             return _NEVER
         start_ns = self.start_ns + offset_ns if self.has_start else OPEN_START_NS
         end_ns = self.end_ns + offset_ns if self.has_end else OPEN_END_NS
-        if (self.has_start and not _MIN_NS <= start_ns <= _MAX_NS) or (
-            self.has_end and not _MIN_NS <= end_ns <= _MAX_NS
+        if (self.has_start and not MIN_NS <= start_ns <= MAX_NS) or (
+            self.has_end and not MIN_NS <= end_ns <= MAX_NS
         ):
             raise BadInput(
                 f"{shown(self.text)} shifted by {shown(offset_ns)} nanoseconds leaves ±292 years "
@@ -258,9 +265,9 @@ _EVERYTHING: Final = TimeRange(OPEN_START_NS, OPEN_END_NS, "_")
 
 
 def _too_far(text: str, field: str) -> BadInput:
-    return BadInput(
-        f"{field}: {shown(text)} is outside ±292 years; a time must lie between "
-        f"{format_timestamp(_MIN_NS)} and {format_timestamp(_MAX_NS)}, the end of an inclusive "
+    return bad_input(
+        field,
+        f"{shown(text)} is outside ±292 years; a time must lie between "
+        f"{format_timestamp(MIN_NS)} and {format_timestamp(MAX_NS)}, the end of an inclusive "
         "range included",
-        field=field,
     )

@@ -1,0 +1,83 @@
+"""The public GraphQL API: Strawberry types that translate, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import (
+    MaxAliasesLimiter,
+    MaxTokensLimiter,
+    ParserCache,
+    QueryDepthLimiter,
+    ValidationCache,
+)
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.execution import ExecutionContext
+
+from tams_gql.schema.errors import CodedErrors
+from tams_gql.schema.flows import FLOW_TYPES
+from tams_gql.schema.mutation import Mutation
+from tams_gql.schema.query import Query
+from tams_gql.schema.scalars import SCALARS
+from tams_gql.schema.scope import OperationScope
+from tams_gql.schema.subscription import Subscription
+
+_CACHED_DOCUMENTS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """What a document may ask. A refusal names the limit."""
+
+    depth: int = 16
+    tokens: int = 5000
+    aliases: int = 100
+
+
+class CatalogSchema(strawberry.Schema):
+    """The schema. Errors are logged where they are coded, not a second time here."""
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        for error in errors:
+            logging.getLogger(__name__).debug("operation error: %s", error.message)
+
+
+def build_schema(limits: QueryLimits | None = None) -> CatalogSchema:
+    """The executable schema with its limits."""
+    bounds = limits or QueryLimits()
+    # The scope comes first: whatever fails inside still releases the operation's snapshot.
+    extensions: Sequence[Any] = [
+        OperationScope,
+        CodedErrors,
+        lambda: MaxTokensLimiter(max_token_count=bounds.tokens),
+        lambda: MaxAliasesLimiter(max_alias_count=bounds.aliases),
+        lambda: QueryDepthLimiter(max_depth=bounds.depth),
+        lambda: ParserCache(maxsize=_CACHED_DOCUMENTS),
+        lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS),
+    ]
+    return CatalogSchema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=FLOW_TYPES,
+        extensions=extensions,
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )
+
+
+def print_sdl() -> str:
+    """The schema as text, as it is committed beside this file."""
+    return build_schema().as_str() + "\n"
+
+
+def committed_sdl() -> str:
+    """The text in ``schema.graphql``."""
+    return resources.files(__package__).joinpath("schema.graphql").read_text(encoding="utf-8")

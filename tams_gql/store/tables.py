@@ -2,7 +2,8 @@
 
 Conventions: ids are UTF-8 text; media times are ``int64`` nanoseconds, ranges half-open
 ``[start_ns, end_ns)``; record times are ``timestamp[us, UTC]``; an absent value is NULL, never an
-empty string or zero. Columns named ``tags``, ``body`` and ``mapping`` hold JSON text.
+empty string or zero. Columns named ``tags``, ``body``, ``instances`` and
+``mapping`` hold JSON text.
 """
 
 from __future__ import annotations
@@ -143,6 +144,7 @@ OBJECTS = Table(
         end_ns=_INT,
         init_object_id=_TEXT,
         key_frame_count=_INT,
+        instances=_TEXT,  # where the bytes are: [{storage_id, key} or {url, label}]
         created=_TIME,
         registered=_TIME,
         expires=_TIME,  # end of the allocation; NULL once registered
@@ -151,20 +153,6 @@ OBJECTS = Table(
         ref_count=_INT,  # segments that use this object
     ),
     key=("id",),
-)
-
-OBJECT_INSTANCES = Table(
-    "object_instances",
-    _schema(
-        object_id=_TEXT,
-        position=_INT,
-        storage_id=_TEXT,  # NULL for an uncontrolled URL
-        key=_TEXT,
-        url=_TEXT,  # NULL for a controlled instance
-        label=_TEXT,
-        created=_TIME,
-    ),
-    key=("object_id", "position"),
 )
 
 STORAGE_BACKENDS = Table(
@@ -210,7 +198,6 @@ TABLES = (
     FLOW_COUNTERS,
     SEGMENTS,
     OBJECTS,
-    OBJECT_INSTANCES,
     STORAGE_BACKENDS,
     COLLECTIONS,
     EVENTS,

@@ -18,8 +18,10 @@ from tams_gql.store.changes import (
     Update,
 )
 from tams_gql.store.embedded import segments, tags
-from tams_gql.store.embedded.select import where_clause
+from tams_gql.store.embedded.conditions import where_clause
 from tams_gql.store.tables import Table
+
+_TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
 
 def position_text(seq: int) -> str:
@@ -42,6 +44,8 @@ def apply(connection: sqlite3.Connection, changes: ChangeSet) -> Committed:
         for added in changes.add_segments:
             segments.add(connection, added, changes.now_us)
     except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode not in _TAKEN:
+            raise  # not a matter of timing: the change set itself breaks a rule of the schema
         raise Stale(str(error)) from error
     events = [e for r in removed if (e := r.event) is not None] + changes.events
     return Committed(

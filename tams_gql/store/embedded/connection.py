@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,16 +37,50 @@ def connect(path: Path, *, synchronous: Synchronous = "full", write: bool) -> sq
             check_same_thread=False,
             cached_statements=_CACHED_STATEMENTS,
         )
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA mmap_size = 1073741824")
-        connection.execute("PRAGMA cache_size = -65536")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        if not write:
-            connection.execute("PRAGMA query_only = ON")
+        try:
+            _configure(connection, synchronous, write)
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+def _configure(connection: sqlite3.Connection, synchronous: Synchronous, write: bool) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    _write_ahead(connection)
+    connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA mmap_size = 1073741824")
+    connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+    if not write:
+        connection.execute("PRAGMA query_only = ON")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for a lock while it changes the journal mode, so that processes which
+    # open a new file together would fail.
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            break
+    if mode != "wal":
+        raise Unavailable(
+            f"the catalog store needs write-ahead logging, and this file gets {mode!r} instead;"
+            " is it on a network file system?"
+        )
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection's lock was in the way."""
+    # Errors that the driver raises by itself carry no code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow as pa
 from tams_gql.model.errors import BadInput
 from tams_gql.store.changes import Committed
 from tams_gql.store.embedded.apply import last_seq, position_text
-from tams_gql.store.embedded.arrow import to_batch
+from tams_gql.store.embedded.arrow import layout_of, to_batch
 from tams_gql.store.embedded.reader import ReaderPool
 from tams_gql.store.embedded.writer import Writer
 from tams_gql.store.tables import EVENTS
@@ -25,7 +26,10 @@ T = TypeVar("T")
 
 _EVENTS = """SELECT printf('%016x', seq), type, created, source_id, flow_id, body
              FROM events WHERE seq > ? ORDER BY seq LIMIT ?"""
+_OLDEST = "SELECT seq, created FROM events ORDER BY seq LIMIT ?"
 _FLOOR = "SELECT CAST(value AS INTEGER) FROM service WHERE name = 'log_floor'"
+
+_TRIMMED_AT_ONCE = 10_000
 
 
 def seq_of(position: str) -> int:
@@ -69,8 +73,10 @@ class EmbeddedLog:
 
     async def events(self, after: str, limit: int) -> pa.RecordBatch:
         seq = seq_of(after)
-        rows = await self._read(lambda c: c.execute(_EVENTS, (seq, limit)).fetchall())
-        return to_batch(EVENTS.schema, rows)
+        layout = layout_of(EVENTS, EVENTS.columns)
+        return await self._read(
+            lambda c: to_batch(layout, c.execute(_EVENTS, (seq, limit)).fetchall())
+        )
 
     async def changed(self) -> bool:
         def version() -> int:
@@ -87,24 +93,32 @@ class EmbeddedLog:
     def committed(self) -> None:
         """Wake the readers of this process; called by the writer's thread."""
         for loop, callback in self._callbacks:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed: nobody listens there any more
                 loop.call_soon_threadsafe(callback)
 
     async def trim(self, before_us: int) -> int:
+        removed = 0
+        while True:
+            portion = await self._trim_portion(before_us)
+            removed += portion
+            if portion < _TRIMMED_AT_ONCE:
+                return removed
+
+    async def _trim_portion(self, before_us: int) -> int:
+        """Remove what is old among the oldest events; other writes get their turn in between."""
         removed = 0
 
         def work(connection: sqlite3.Connection) -> Committed:
             nonlocal removed
             # The log is ordered by commit, so what is older than a moment is a prefix of it.
-            kept = "SELECT min(seq) FROM events WHERE created >= ?"
-            (first,) = connection.execute(kept, (before_us,)).fetchone()
-            last = last_seq(connection) if first is None else first - 1
-            removed = connection.execute("DELETE FROM events WHERE seq <= ?", (last,)).rowcount
-            connection.execute(
-                """UPDATE service SET value = max(CAST(value AS INTEGER), ?)
-                   WHERE name = 'log_floor'""",
-                (last,),
-            )
+            last = None
+            for seq, created in connection.execute(_OLDEST, (_TRIMMED_AT_ONCE,)).fetchall():
+                if created >= before_us:
+                    break
+                last = seq
+            if last is not None:
+                removed = connection.execute("DELETE FROM events WHERE seq <= ?", (last,)).rowcount
+                connection.execute("UPDATE service SET value = ? WHERE name = 'log_floor'", (last,))
             return Committed(position_text(last_seq(connection)), ())
 
         await self._writer().submit(work)

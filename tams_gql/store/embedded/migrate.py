@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -22,10 +23,13 @@ class _Migration:
     sql: str
 
 
-def _migrations() -> list[_Migration]:
+@cache
+def _migrations() -> tuple[_Migration, ...]:
     folder = resources.files(__package__).joinpath("migrations")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [_Migration(int(f.name.split("_")[0]), f.read_text(encoding="utf-8")) for f in files]
+    return tuple(
+        _Migration(int(f.name.split("_")[0]), f.read_text(encoding="utf-8")) for f in files
+    )
 
 
 def latest_version() -> int:
@@ -48,11 +52,16 @@ def migrate(path: Path) -> tuple[int, int]:
         with translated():
             before = _version(connection)
             _refuse_newer(before)
-            for migration in _migrations():
-                _apply(connection, migration)
+            create(connection)
             return before, _version(connection)
     finally:
         connection.close()
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Bring an open database to the version of this program."""
+    for migration in _migrations():
+        _apply(connection, migration)
 
 
 def check(path: Path) -> tuple[int, int]:
@@ -90,7 +99,9 @@ def _apply(connection: sqlite3.Connection, migration: _Migration) -> None:
     # IMMEDIATE before looking: two programs that start together apply a migration once.
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection) < migration.version:
+        if (version := _version(connection)) < migration.version:
+            if version == 0:
+                _refuse_foreign(connection)
             for statement in _statements(migration.sql):
                 connection.execute(statement)
             if migration.version == 1:
@@ -101,8 +112,15 @@ def _apply(connection: sqlite3.Connection, migration: _Migration) -> None:
             connection.execute(f"PRAGMA user_version = {migration.version}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
+
+
+def _refuse_foreign(connection: sqlite3.Connection) -> None:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables:
+        raise Unavailable("the catalog file is a database of another program")
 
 
 def _statements(script: str) -> list[str]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import orjson
 
-from tams_gql.store.changes import AddSegments, NewEvent, RemoveSegments, Row, Stale
+from tams_gql.model.errors import BadInput
+from tams_gql.store.changes import AddSegments, NewEvent, RemoveSegments, Stale
 from tams_gql.store.tables import SEGMENTS
 
 _START, _END = SEGMENTS.columns.index("start_ns"), SEGMENTS.columns.index("end_ns")
 _OBJECT = SEGMENTS.columns.index("object_id")
+_MAX_INT64 = 2**63 - 1
 
 _INSERT = f"INSERT INTO segments ({', '.join(SEGMENTS.columns)}) VALUES ({', '.join('?' * 13)})"
-_COUNTERS = "SELECT max_end_ns FROM flow_counters WHERE flow_id = ?"
+_COUNTERS = "SELECT max_end_ns, duration_ns, bytes FROM flow_counters WHERE flow_id = ?"
 _BEFORE = """SELECT end_ns FROM segments WHERE flow_id = ? AND start_ns < ?
              ORDER BY start_ns DESC LIMIT 1"""
 _COUNT_UP = """
@@ -31,9 +34,10 @@ _REFER = "UPDATE objects SET ref_count = ref_count + ? WHERE id = ?"
 # because a segment inside the window also begins inside it.
 _INSIDE = """flow_id = ?1 AND start_ns >= ?2 AND start_ns < ?3 AND end_ns <= ?3
              AND (?4 IS NULL OR object_id = ?4)"""
-_SUMMARY = f"""SELECT count(*), coalesce(sum(s.end_ns - s.start_ns), 0), min(s.start_ns),
-                      max(s.end_ns), coalesce(sum(o.size), 0)
-               FROM segments s LEFT JOIN objects o ON o.id = s.object_id WHERE {_INSIDE}"""
+_SUMMARY = f"""
+    SELECT count(*), coalesce(sum(end_ns - start_ns), 0), min(start_ns), max(end_ns),
+           coalesce(sum((SELECT size FROM objects WHERE objects.id = segments.object_id)), 0)
+    FROM segments WHERE {_INSIDE}"""
 _REFERENCES = f"SELECT object_id, count(*) FROM segments WHERE {_INSIDE} GROUP BY object_id"
 _COUNT_DOWN = """
     UPDATE flow_counters SET
@@ -59,10 +63,15 @@ def add(connection: sqlite3.Connection, added: AddSegments, now_us: int) -> None
     if not added.rows:
         return
     rows = sorted(added.rows, key=lambda row: row[_START])  # type: ignore[arg-type, return-value]
-    _refuse_overlaps(connection, added.flow_id, rows)
-    connection.executemany(_INSERT, rows)
     spans = [(int(row[_START] or 0), int(row[_END] or 0)) for row in rows]
     durations = [end - start for start, end in spans]
+    counters = connection.execute(_COUNTERS, (added.flow_id,)).fetchone()
+    if counters is None:
+        raise Stale(f"flow {added.flow_id} is gone")
+    max_end, duration, size = counters
+    _refuse_overlaps(connection, added.flow_id, spans, max_end)
+    _refuse_overflow(added.flow_id, duration + sum(durations), size + added.bytes)
+    connection.executemany(_INSERT, rows)
     connection.execute(
         _COUNT_UP,
         (
@@ -74,23 +83,25 @@ def add(connection: sqlite3.Connection, added: AddSegments, now_us: int) -> None
     connection.executemany(_REFER, [(n, object_id) for object_id, n in references.items()])
 
 
-def _refuse_overlaps(connection: sqlite3.Connection, flow_id: str, rows: list[Row]) -> None:
-    found = connection.execute(_COUNTERS, (flow_id,)).fetchone()
-    if found is None:
-        raise Stale(f"flow {flow_id} is gone")
-    end_of_previous: int | None = None
-    for row in rows:
-        start, end = int(row[_START] or 0), int(row[_END] or 0)
-        if end_of_previous is not None and start < end_of_previous:
+def _refuse_overlaps(
+    connection: sqlite3.Connection, flow_id: str, spans: list[tuple[int, int]], max_end: int | None
+) -> None:
+    for (_, end), (start, _) in pairwise(spans):
+        if start < end:
             raise Stale(f"two of the new segments overlap at {start}")
-        end_of_previous = end
-    (max_end,) = found
-    if max_end is None or int(rows[0][_START] or 0) >= max_end:
+    if max_end is None or spans[0][0] >= max_end:
         return  # an append, as nearly every registration is: nothing stored can be in the way
-    for row in rows:
-        before = connection.execute(_BEFORE, (flow_id, row[_END])).fetchone()
-        if before is not None and before[0] > row[_START]:
-            raise Stale(f"a stored segment of flow {flow_id} overlaps {row[_START]}")
+    for start, end in spans:
+        before = connection.execute(_BEFORE, (flow_id, end)).fetchone()
+        if before is not None and before[0] > start:
+            raise Stale(f"a stored segment of flow {flow_id} overlaps {start}")
+
+
+def _refuse_overflow(flow_id: str, duration_ns: int, size: int) -> None:
+    if duration_ns > _MAX_INT64:
+        raise BadInput(f"the segments of flow {flow_id} would last more than 292 years together")
+    if size > _MAX_INT64:
+        raise BadInput(f"the segments of flow {flow_id} would hold more than 2^63 bytes together")
 
 
 def remove(connection: sqlite3.Connection, removal: RemoveSegments, now_us: int) -> Removal:

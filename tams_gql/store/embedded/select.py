@@ -2,247 +2,151 @@
 
 The text of a statement depends only on the scan's shape (table, columns, operators, NULLs in the
 position), never on its values, so that texts are built once and SQLite's own statement cache hits.
-Lists of any length are one parameter: a JSON array read by ``json_each``.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import orjson
-
-from tams_gql.store.scan import Op, OrderBy, Partitioned, Range, Scan, Tagged, TagOp, Where
+from tams_gql.store.embedded.conditions import (
+    TagShape,
+    WhereShape,
+    after_text,
+    tag_shape,
+    tag_text,
+    where_shape,
+    where_text,
+)
+from tams_gql.store.embedded.required import never_null
+from tams_gql.store.scan import Op, OrderBy, Partitioned, Scan, compare, is_in
 from tams_gql.store.tables import Table
-
-_SIMPLE = {Op.EQ, Op.NE, Op.LT, Op.LE, Op.GT, Op.GE}
 
 
 class _Shape(NamedTuple):
     table: Table
     columns: tuple[str, ...]
-    where: tuple[tuple[str, tuple[Op, ...]], ...]
-    tags: tuple[tuple[TagOp, int], ...]
+    where: tuple[WhereShape, ...]
+    tags: tuple[TagShape, ...]
     order: tuple[OrderBy, ...]
     after: tuple[bool, ...] | None  # which values of the position are NULL
+    present: frozenset[str]  # columns without NULL
     limited: bool
-    partition: str | None
-    partition_list: bool
+    partition: str | None = None
 
 
-Statement = tuple[str, list[Any]]
+class Statement(NamedTuple):
+    """SQL text and the values that fill it; the limit, if there is one, comes last."""
+
+    text: str
+    parameters: list[Any]
 
 
-def select(scan: Scan) -> Statement:
-    """The statement of one scan and its parameters."""
-    shape = _shape_of(scan, scan.columns)
-    return _text(shape), list(_parameters(scan))
+def select(scan: Scan) -> list[Statement]:
+    """The statements whose rows, one after the other, are those of the scan.
+
+    All have the scan's limit: the reader stops when it has enough rows.
+    """
+    return [_select(stretch, None) for stretch in _stretches(scan)]
 
 
-def select_partition(scan: Scan, column: str) -> Statement:
-    """The statement of one partition; the key is the first parameter, left to the caller."""
-    shape = _shape_of(scan, scan.columns)._replace(partition=column)
-    return _text(shape), list(_parameters(scan))
+def select_partition(scan: Scan, column: str) -> list[Statement]:
+    """As ``select``, for one partition; its key is the first parameter, left to the caller."""
+    return [_select(stretch, column) for stretch in _stretches(scan)]
 
 
 def count(scan: Scan) -> Statement:
     """The statement that counts what a scan matches, its limit and position left out."""
-    bare = _unpaged(scan)
-    return _text(_shape_of(bare, ())), list(_parameters(bare))
+    return _select(_unpaged(scan), None)
 
 
 def count_partitions(partitioned: Partitioned) -> Statement:
     """The statement giving ``(key, count)`` for the keys that match at all."""
-    bare = _unpaged(partitioned.scan)
-    shape = _shape_of(bare, ())._replace(partition=partitioned.column, partition_list=True)
-    return _text(shape), [_json(partitioned.keys), *_parameters(bare)]
-
-
-def where_clause(where: tuple[Where, ...]) -> Statement:
-    """An AND of conditions for a statement of the caller's own, with its parameters."""
-    text = " AND ".join(_condition(w.column, tuple(r.op for r in w.any_of)) for w in where)
-    return text or "1", [p for w in where for p in _where_parameters(w)]
+    bare, column = _unpaged(partitioned.scan), partitioned.column
+    keyed = replace(bare, where=(is_in(column, partitioned.keys), *bare.where))
+    text, parameters = _select(keyed, None)
+    counted = text.removeprefix("SELECT ")
+    return Statement(f"SELECT {column}, {counted} GROUP BY {column}", parameters)
 
 
 def _unpaged(scan: Scan) -> Scan:
     return Scan(table=scan.table, columns=(), where=scan.where, tags=scan.tags)
 
 
-def _shape_of(scan: Scan, columns: tuple[str, ...]) -> _Shape:
-    return _Shape(
-        table=scan.table,
-        columns=columns,
-        where=tuple((w.column, tuple(r.op for r in w.any_of)) for w in scan.where),
-        tags=tuple((t.op, len(t.values)) for t in scan.tags),
-        order=scan.order,
-        after=None if scan.after is None else tuple(v is None for v in scan.after),
-        limited=scan.limit is not None,
-        partition=None,
-        partition_list=False,
+def _stretches(scan: Scan) -> Iterator[Scan]:
+    """The scan in parts that an index can read in order.
+
+    Where the first ordering column can be NULL, the rows without it are a stretch of their own:
+    SQLite would sort or filter all rows to put them last.
+    """
+    if not scan.order or scan.order[0].column in never_null(scan.table, scan.where):
+        yield scan
+        return
+    first = scan.order[0]
+    known = replace(scan, where=(*scan.where, compare(first.column, Op.NOT_NULL)))
+    unknown = replace(
+        scan, where=(*scan.where, compare(first.column, Op.IS_NULL)), order=scan.order[1:]
     )
+    if scan.after is None:
+        yield from (unknown, known) if first.descending else (known, unknown)
+    elif scan.after[0] is not None:
+        yield known
+        if not first.descending:
+            yield replace(unknown, after=None)
+    else:
+        if unknown.order:
+            yield replace(unknown, after=scan.after[1:])
+        if first.descending:
+            yield replace(known, after=None)
+
+
+def _select(scan: Scan, partition: str | None) -> Statement:
+    parameters: list[Any] = []
+    shape = _Shape(
+        table=scan.table,
+        columns=scan.columns,
+        where=tuple([where_shape(w, parameters) for w in scan.where]),
+        tags=tuple([tag_shape(t, parameters) for t in scan.tags]),
+        order=scan.order,
+        after=None if scan.after is None else tuple([v is None for v in scan.after]),
+        present=never_null(scan.table, scan.where) if scan.order else frozenset(),
+        limited=scan.limit is not None,
+        partition=partition,
+    )
+    text, filled = _text(shape)
+    if scan.after is not None:
+        parameters += [scan.after[index] for index in filled]
+    if scan.limit is not None:
+        parameters.append(scan.limit)
+    return Statement(text, parameters)
 
 
 @lru_cache(maxsize=2048)
-def _text(shape: _Shape) -> str:
-    table = shape.table
-    conditions = []
-    if shape.partition is not None:
-        conditions.append(_partition_condition(shape))
-    conditions += [_condition(column, ops) for column, ops in shape.where]
-    conditions += [_tag_condition(table, op, size) for op, size in shape.tags]
+def _text(shape: _Shape) -> tuple[str, tuple[int, ...]]:
+    """The text of a statement, and which values of the position fill it."""
+    filled: tuple[int, ...] = ()
+    conditions = [] if shape.partition is None else [f"{shape.partition} = ?"]
+    conditions += [where_text(where) for where in shape.where]
+    conditions += [tag_text(shape.table, tag) for tag in shape.tags]
     if shape.after is not None:
-        conditions.append(_after_condition(shape.order, shape.after))
-    selected = ", ".join(shape.columns) or "count(*)"
-    if shape.partition_list:
-        selected = f"{shape.partition}, {selected}"
-    text = f"SELECT {selected} FROM {table.name}"
+        after, filled = after_text(shape.order, shape.after, shape.present)
+        conditions.append(after)
+    text = f"SELECT {', '.join(shape.columns) or 'count(*)'} FROM {shape.table.name}"
     if conditions:
         text += " WHERE " + " AND ".join(conditions)
-    if shape.partition_list:
-        text += f" GROUP BY {shape.partition}"
     if shape.order:
-        text += " ORDER BY " + ", ".join(_order_term(term) for term in shape.order)
+        terms = [_order_term(term, shape.present) for term in shape.order]
+        text += " ORDER BY " + ", ".join(terms)
     if shape.limited:
         text += " LIMIT ?"
-    return text
+    return text, filled
 
 
-def _partition_condition(shape: _Shape) -> str:
-    if shape.partition_list:
-        return f"{shape.partition} IN (SELECT value FROM json_each(?))"
-    return f"{shape.partition} = ?"
-
-
-def _condition(column: str, ops: tuple[Op, ...]) -> str:
-    ranges = [_range(column, op) for op in ops]
-    if not ranges:
-        return "0"
-    return ranges[0] if len(ranges) == 1 else "(" + " OR ".join(ranges) + ")"
-
-
-def _range(column: str, op: Op) -> str:
-    if op in _SIMPLE:
-        return f"{column} {op.value} ?"
-    match op:
-        case Op.IN:
-            return f"{column} IN (SELECT value FROM json_each(?))"
-        case Op.PREFIX:
-            return f"({column} >= ? AND {column} < ?)"
-        case Op.CONTAINS:
-            return f"instr({column}, ?) > 0"
-        case Op.IS_NULL:
-            return f"{column} IS NULL"
-        case _:
-            return f"{column} IS NOT NULL"
-
-
-def _tag_condition(table: Table, op: TagOp, size: int) -> str:
-    if table.tagged is None:
-        raise ValueError(f"{table.name} has no searchable tags")
-    rows = f"SELECT id FROM tag_index WHERE kind = '{table.tagged}' AND name = ?"
-    match op:
-        case TagOp.EXISTS:
-            return f"id IN ({rows})"
-        case TagOp.ABSENT:
-            return f"id NOT IN ({rows})"
-        case TagOp.IN:
-            return f"id IN ({rows} AND ordinal >= 0 AND value IN (SELECT value FROM json_each(?)))"
-        case TagOp.ALL:
-            one = f"id IN ({rows} AND value = ? AND ordinal >= 0)"
-            return "(" + (" AND ".join([one] * size) or "1") + ")"
-        case TagOp.PREFIX:
-            one = f"id IN ({rows} AND value >= ? AND value < ? AND ordinal >= 0)"
-            return "(" + (" OR ".join([one] * size) or "0") + ")"
-
-
-def _order_term(term: OrderBy) -> str:
+def _order_term(term: OrderBy, present: frozenset[str]) -> str:
+    direction = " DESC" if term.descending else ""
+    if term.column in present:
+        return f"{term.column}{direction}"
     # SQLite sorts NULL first by default; ours sorts last, and first when descending.
-    return f"{term.column} DESC NULLS FIRST" if term.descending else f"{term.column} NULLS LAST"
-
-
-def _after_condition(order: tuple[OrderBy, ...], nulls: tuple[bool, ...]) -> str:
-    """Rows strictly after a position: lexicographic over the order columns, NULLs included."""
-    term, rest = order[0], order[1:]
-    beyond = _beyond(term, nulls[0])
-    if not rest:
-        return beyond
-    same = f"{term.column} IS NULL" if nulls[0] else f"{term.column} = ?"
-    return f"({beyond} OR ({same} AND {_after_condition(rest, nulls[1:])}))"
-
-
-def _beyond(term: OrderBy, null: bool) -> str:
-    if term.descending:
-        return f"{term.column} IS NOT NULL" if null else f"{term.column} < ?"
-    return "0" if null else f"({term.column} > ? OR {term.column} IS NULL)"
-
-
-def _parameters(scan: Scan) -> Iterator[Any]:
-    for where in scan.where:
-        yield from _where_parameters(where)
-    for tagged in scan.tags:
-        yield from _tag_parameters(tagged)
-    if scan.after is not None:
-        yield from _after_parameters(scan)
-    if scan.limit is not None:
-        yield scan.limit
-
-
-def _where_parameters(where: Where) -> Iterator[Any]:
-    for bound in where.any_of:
-        yield from _range_parameters(bound)
-
-
-def _range_parameters(bound: Range) -> Iterator[Any]:
-    match bound.op:
-        case Op.IS_NULL | Op.NOT_NULL:
-            return
-        case Op.IN:
-            yield _json(bound.value)
-        case Op.PREFIX:
-            yield bound.value
-            yield _after_prefix(str(bound.value))
-        case _:
-            yield bound.value
-
-
-def _tag_parameters(tagged: Tagged) -> Iterator[Any]:
-    match tagged.op:
-        case TagOp.EXISTS | TagOp.ABSENT:
-            yield tagged.name
-        case TagOp.IN:
-            yield tagged.name
-            yield _json(tagged.values)
-        case TagOp.ALL:
-            for value in tagged.values:
-                yield from (tagged.name, value)
-        case TagOp.PREFIX:
-            for value in tagged.values:
-                yield from (tagged.name, value, _after_prefix(value))
-
-
-def _after_parameters(scan: Scan) -> Iterator[Any]:
-    assert scan.after is not None
-    last = len(scan.order) - 1
-    for index, value in enumerate(scan.after):
-        if value is None:
-            continue
-        yield value
-        if index != last:
-            yield value
-
-
-def _after_prefix(prefix: str) -> str | bytes:
-    """The smallest value greater than every text that begins with ``prefix``."""
-    for end in range(len(prefix), 0, -1):
-        last = ord(prefix[end - 1])
-        if last < sys.maxunicode:
-            # The code points after U+D7FF are surrogates, which no UTF-8 text holds.
-            following = 0xE000 if last == 0xD7FF else last + 1
-            return prefix[: end - 1] + chr(following)
-    return b""  # SQLite sorts every blob after every text
-
-
-def _json(values: object) -> str:
-    return orjson.dumps(values).decode()
+    return f"{term.column}{direction} NULLS {'FIRST' if term.descending else 'LAST'}"

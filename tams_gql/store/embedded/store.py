@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+from tams_gql.model.errors import Unavailable
 from tams_gql.store.changes import ChangeSet, Committed
 from tams_gql.store.embedded.connection import Synchronous, connect, translated
 from tams_gql.store.embedded.log import EmbeddedLog
@@ -40,18 +41,10 @@ class EmbeddedStore:
         Raises ``Unavailable`` if it cannot be opened or was written by a newer release.
         """
 
-        def prepare() -> str:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            migrate(path)
-            connection = connect(path, write=False)
-            try:
-                query = "SELECT value FROM service WHERE name = 'log_id'"
-                return str(connection.execute(query).fetchone()[0])
-            finally:
-                connection.close()
+        def prepare() -> EmbeddedStore:
+            return cls(path, synchronous, readers, _prepare(path))
 
-        log_id = await asyncio.to_thread(prepare)
-        return await asyncio.to_thread(cls, path, synchronous, readers, log_id)
+        return await asyncio.to_thread(prepare)
 
     @property
     def log(self) -> EmbeddedLog:
@@ -80,3 +73,17 @@ class EmbeddedStore:
                 self._watcher.close()
 
         await asyncio.to_thread(finish)
+
+
+def _prepare(path: Path) -> str:
+    """Create or upgrade the catalog file; the id of its change log."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"the directory of the catalog cannot be made: {error}") from error
+    migrate(path)
+    with closing(connect(path, write=False)) as connection, translated():
+        found = connection.execute("SELECT value FROM service WHERE name = 'log_id'").fetchone()
+    if found is None:
+        raise Unavailable("the catalog file has no change log; is it a catalog?")
+    return str(found[0])

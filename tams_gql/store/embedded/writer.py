@@ -11,6 +11,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tams_gql.model.errors import LimitExceeded, Unavailable
@@ -40,6 +41,7 @@ class Writer:
         self._jobs: queue.Queue[_Job | None] = queue.Queue(_MAX_QUEUED)
         self._thread = threading.Thread(target=self._run, name="catalog-write", daemon=True)
         self._closed = False
+        self._closing = threading.Lock()  # nothing may be queued behind the signal to stop
         self._thread.start()
 
     async def commit(self, changes: ChangeSet) -> Committed:
@@ -48,23 +50,25 @@ class Writer:
 
     async def submit(self, work: Callable[[sqlite3.Connection], Committed]) -> Committed:
         """Run ``work`` inside the next write transaction."""
-        if self._closed:
-            raise Unavailable("the catalog store is closed")
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future(), loop)
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
-            raise LimitExceeded(
-                f"{_MAX_QUEUED} writes are already waiting for the catalog; try again later"
-            ) from None
+        with self._closing:
+            if self._closed:
+                raise Unavailable("the catalog store is closed")
+            try:
+                self._jobs.put_nowait(job)
+            except queue.Full:
+                raise LimitExceeded(
+                    f"{_MAX_QUEUED} writes are already waiting for the catalog; try again later"
+                ) from None
         # A cancelled caller must not cancel the write: it may already be on its way to disk.
         return await asyncio.shield(job.done)
 
     def close(self) -> None:
         """Finish what is queued, then stop. Blocks."""
-        if not self._closed:
-            self._closed = True
+        with self._closing:
+            first, self._closed = not self._closed, True
+        if first:
             self._jobs.put(None)
         self._thread.join()
 
@@ -77,6 +81,10 @@ class Writer:
                 outcomes = self._commit_group(connection, group)
             except BaseException as error:
                 outcomes = [error] * len(group)
+                # Whatever state the failure has left it in, the next group gets a fresh one.
+                if connection is not None:
+                    connection.close()
+                    connection = None
             else:
                 self._committed()
             _deliver(group, outcomes)
@@ -118,20 +126,30 @@ def _apply_alone(connection: sqlite3.Connection, job: _Job) -> Committed | BaseE
     connection.execute("SAVEPOINT change")
     try:
         outcome: Committed | BaseException = job.work(connection)
-    except sqlite3.OperationalError:
-        raise  # disk full, I/O error: nothing of this group can be trusted to commit
     except Exception as error:
+        if _is_general(error):
+            raise
         connection.execute("ROLLBACK TO change")
         outcome = error
     connection.execute("RELEASE change")
     return outcome
 
 
+def _is_general(error: Exception) -> bool:
+    """Whether nothing of the group can be trusted to commit: disk full, I/O error, damage."""
+    if not isinstance(error, sqlite3.DatabaseError):
+        return False
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError):
+        return False
+    # A statement that SQLite does not understand fails alone.
+    return getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
+
+
 def _deliver(group: list[_Job], outcomes: list[Committed | BaseException]) -> None:
     for loop in {job.loop for job in group}:
         mine = [(j.done, o) for j, o in zip(group, outcomes, strict=True) if j.loop is loop]
         # The loop of a request that gave up may be gone already (a test, a shutdown).
-        if not loop.is_closed():
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(_settle, mine)
 
 

@@ -93,6 +93,7 @@ CREATE TABLE objects (
     end_ns INTEGER,
     init_object_id TEXT,
     key_frame_count INTEGER,
+    instances TEXT NOT NULL,
     created INTEGER NOT NULL,
     registered INTEGER,
     expires INTEGER,
@@ -105,17 +106,6 @@ CREATE INDEX objects_by_init ON objects (init_object_id, id) WHERE init_object_i
 CREATE INDEX objects_by_expiry ON objects (expires, id) WHERE expires IS NOT NULL;
 CREATE INDEX objects_orphaned ON objects (registered, id)
     WHERE ref_count = 0 AND registered IS NOT NULL;
-
-CREATE TABLE object_instances (
-    object_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    storage_id TEXT,
-    key TEXT,
-    url TEXT,
-    label TEXT,
-    created INTEGER NOT NULL,
-    PRIMARY KEY (object_id, position)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE storage_backends (
     id TEXT PRIMARY KEY,

@@ -1,0 +1,163 @@
+"""The application factory: wires store, media, events and the GraphQL schema together.
+
+``create_app`` is the only way to build the program; tests use it too. Nothing is built at import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from tams_gql import __version__
+from tams_gql.context import Context, Limits, ServiceInfo, Services, utc_now_us
+from tams_gql.events.feed import EventFeed
+from tams_gql.events.retention import keep_log_short
+from tams_gql.http.explorer import explorer_page, explorer_routes
+from tams_gql.http.explorer.queries import QUERIES
+from tams_gql.http.graphql import GraphQLEndpoint
+from tams_gql.http.health import health_routes
+from tams_gql.http.media import media_routes
+from tams_gql.http.middleware import http_middleware
+from tams_gql.media.local import LocalMedia
+from tams_gql.media.registry import MediaRegistry
+from tams_gql.resolvers.backends import known_backend
+from tams_gql.schema import QueryLimits, build_schema
+from tams_gql.settings import Settings
+from tams_gql.store.embedded import EmbeddedStore
+
+GRAPHQL_PATH = "/graphql"
+_MEDIA_PREFIX = "/media/"
+_LOCAL_LABEL = "local"
+
+
+class _Running:
+    """What exists between start and stop; a request outside that time is a defect of the server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.services: Services | None = None
+
+    def require(self) -> Services:
+        """The services; only asked for while the program runs."""
+        if self.services is None:
+            raise RuntimeError("the application has not been started")
+        return self.services
+
+    def new_context(self) -> Context:
+        """A context for one connection or request."""
+        return Context(self.require())
+
+    async def check_store(self) -> None:
+        """Raise unless the catalog answers."""
+        await self.require().store.check()
+
+    async def check_media(self) -> None:
+        """Raise unless the default storage backend works."""
+        media = self.require().media.default
+        if media is not None:
+            await media.check()
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Open everything, in order, and close it in the opposite order."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            store = await EmbeddedStore.open(
+                settings.catalog_file,
+                synchronous=settings.sqlite_synchronous,
+                readers=settings.store_readers,
+            )
+            stack.push_async_callback(store.close)
+            local = await _local_media(settings, store)
+            app.router.routes.extend(media_routes(local))
+            feed = EventFeed(store.log, poll_seconds=settings.event_poll_ms / 1000)
+            await feed.start()
+            stack.push_async_callback(feed.stop)
+            if settings.event_retention:
+                await stack.enter_async_context(
+                    _background(keep_log_short(store.log, settings.event_retention, utc_now_us))
+                )
+            self.services = Services(
+                store=store,
+                media=MediaRegistry([local]),
+                feed=feed,
+                limits=_limits(settings),
+                info=ServiceInfo(settings.service_name, settings.service_description, __version__),
+                verify_uploads=settings.verify_uploads,
+            )
+            yield
+            self.services = None
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The ASGI application. Its lifespan opens the stores; ``TamsError`` if one cannot be."""
+    running = _Running(settings)
+    endpoint = GraphQLEndpoint(
+        build_schema(_query_limits(settings)),
+        running.new_context,
+        explorer_html=explorer_page(
+            graphql_path=GRAPHQL_PATH,
+            title=settings.service_name,
+            default_queries=[*QUERIES.values()],
+        ),
+        max_subscriptions=settings.max_subscriptions_per_connection,
+        timeout_seconds=settings.request_timeout,
+        allowed_origins=settings.cors_origins,
+    )
+    return Starlette(
+        routes=[
+            Route(GRAPHQL_PATH, endpoint),
+            *explorer_routes(f"{GRAPHQL_PATH}/static"),
+            *health_routes({"store": running.check_store, "media": running.check_media}),
+        ],
+        middleware=http_middleware(
+            max_request_bytes=settings.max_request_bytes,
+            unlimited=(_MEDIA_PREFIX,),
+            cors_origins=settings.cors_origins,
+        ),
+        lifespan=running.lifespan,
+    )
+
+
+async def _local_media(settings: Settings, store: EmbeddedStore) -> LocalMedia:
+    backend = await known_backend(store, _LOCAL_LABEL, utc_now_us())
+    return await asyncio.to_thread(
+        LocalMedia,
+        settings.data_dir,
+        backend=backend,
+        public_url=settings.public_url,
+        max_object_bytes=settings.max_object_bytes,
+        durable=settings.sqlite_synchronous == "full",
+    )
+
+
+@asynccontextmanager
+async def _background(work: object) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        default_page_size=settings.default_page_size,
+        max_page_size=settings.max_page_size,
+        url_lifetime=settings.presign_ttl,
+        min_url_lifetime=settings.min_presigned_url_timeout,
+        min_object_timeout=settings.min_object_timeout,
+    )
+
+
+def _query_limits(settings: Settings) -> QueryLimits:
+    return QueryLimits(
+        depth=settings.max_query_depth,
+        tokens=settings.max_query_tokens,
+        aliases=settings.max_query_aliases,
+    )

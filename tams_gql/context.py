@@ -1,0 +1,131 @@
+"""What one operation works with: the services of the program and its own batched reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tams_gql.events.feed import Event, EventFeed
+from tams_gql.loaders import Loaders
+from tams_gql.loaders.reads import RequestReads
+from tams_gql.media.registry import MediaRegistry
+from tams_gql.store.changes import ChangeSet, Committed
+from tams_gql.store.port import CatalogStore
+
+
+def utc_now_us() -> int:
+    """Now, in microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that resolvers keep. Times in seconds."""
+
+    default_page_size: int = 50
+    max_page_size: int = 1000
+    max_batch_items: int = 1000
+    url_lifetime: int = 3600
+    min_url_lifetime: int = 30
+    min_object_timeout: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInfo:
+    """What the service says of itself (TAMS 8.2, ``/service``)."""
+
+    name: str | None
+    description: str | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What lives as long as the program."""
+
+    store: CatalogStore
+    media: MediaRegistry
+    feed: EventFeed
+    limits: Limits
+    info: ServiceInfo
+    verify_uploads: bool = True
+    now_us: Callable[[], int] = utc_now_us
+
+
+@dataclass(slots=True)
+class _EventReads:
+    """The reads that all subscribers make for one event, kept until the last one is done."""
+
+    reads: RequestReads
+    loaders: Loaders
+    users: int = 0
+
+
+class Context:
+    """One operation. Reads share a snapshot and are batched; a commit renews both."""
+
+    def __init__(self, services: Services, *, principal: str | None = None) -> None:
+        self.services = services
+        self.principal = principal
+        self._reads = RequestReads(services.store)
+        self._event: Event | None = None
+        self.loaders = Loaders(self._reads, services.media)
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of this service."""
+        return self.services.limits
+
+    def fork(self) -> Context:
+        """A context for another operation of the same client."""
+        return Context(self.services, principal=self.principal)
+
+    async def renew(self) -> None:
+        """Let the following reads see the present state."""
+        await self._end_event()
+        await self._reads.renew()
+        self.loaders = Loaders(self._reads, self.services.media)
+
+    async def begin_event(self, event: Event) -> None:
+        """Read anew for an event of a subscription.
+
+        Subscribers that receive the same event at the same time share its loaders, so that what
+        they all select is read once. The snapshot is opened after the commit, so it includes the
+        event.
+        """
+        await self._end_event()
+        shared: _EventReads | None = event.shared.get(_EventReads)
+        if shared is None:
+            reads = RequestReads(self.services.store)
+            shared = _EventReads(reads, Loaders(reads, self.services.media))
+            event.shared[_EventReads] = shared
+        shared.users += 1
+        self._event = event
+        self.loaders = shared.loaders
+
+    async def _end_event(self) -> None:
+        event, self._event = self._event, None
+        if event is None:
+            return
+        shared: _EventReads = event.shared[_EventReads]
+        shared.users -= 1
+        if shared.users == 0:
+            del event.shared[_EventReads]
+            await shared.reads.renew()
+
+    async def commit(self, changes: ChangeSet) -> Committed:
+        """Apply a change set; what is read afterwards includes it.
+
+        Raises ``Stale`` when something the change set relied on has changed; the reads are renewed
+        then as well, so that the caller can look again.
+        """
+        try:
+            return await self.services.store.commit(changes)
+        finally:
+            await self.renew()
+
+    async def close(self) -> None:
+        """Release the snapshot."""
+        await self._end_event()
+        await self._reads.renew()

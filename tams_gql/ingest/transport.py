@@ -1,0 +1,250 @@
+"""HTTP to the server and to signed URLs: what is tried again, and what an answer means.
+
+Connection errors, 5xx answers, 408, 429 and the code ``UNAVAILABLE`` are tried again with growing
+pauses; anything else is final. Signed URLs and credentials never get into a message.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from tams_gql.model.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    LimitExceeded,
+    NotFound,
+    ReadOnly,
+    TamsError,
+    Unauthenticated,
+    Unavailable,
+)
+
+_BY_CODE: Final[dict[str, type[TamsError]]] = {
+    error.code: error
+    for error in (
+        *(BadInput, NotFound, Conflict, ReadOnly, Forbidden),
+        *(Unauthenticated, LimitExceeded, Unavailable),
+    )
+}
+
+_BLOCK_BYTES: Final = 1 << 18
+
+_T = TypeVar("_T")
+
+
+class Cancelled(Exception):
+    """The run is being stopped; nothing more is sent."""
+
+
+class UrlExpired(Exception):
+    """A signed URL is not accepted any more; a new one is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a call is tried, and the pause after the first failure, which then doubles."""
+
+    attempts: int = 7
+    first_seconds: float = 0.25
+    longest_seconds: float = 8.0
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after ``failures`` failures, with jitter."""
+        wait = min(self.longest_seconds, self.first_seconds * float(2 ** (failures - 1)))
+        return wait * random.uniform(0.5, 1.0)
+
+
+def shown_url(url: str) -> str:
+    """``url`` without credentials, query and fragment, for messages and tags."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def error_of(answer: Mapping[str, Any]) -> TamsError:
+    """The error in a GraphQL error object, or in a per-item error of a batch."""
+    extensions = answer.get("extensions") or answer
+    code = extensions.get("code")
+    message = str(answer.get("message") or code)
+    return _BY_CODE.get(str(code), TamsError)(message, field=extensions.get("field"))
+
+
+class Transport:
+    """One connection pool for GraphQL calls, uploads and downloads; safe to use from threads.
+
+    ``stop`` ends pauses and refuses new calls once it is set.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        retry: Retry | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        base = base_url.rstrip("/").removesuffix("/graphql")
+        if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
+            raise BadInput(f"url {shown_url(base_url)!r} is not an http(s) address", field="url")
+        self._endpoint = f"{base}/graphql"
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._retry = retry or Retry()
+        self.stop = stop or threading.Event()
+        self._client = httpx.Client(timeout=httpx.Timeout(60, connect=5), follow_redirects=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def graphql(self, document: str, variables: Mapping[str, object]) -> dict[str, Any]:
+        """Run one operation and return its ``data``; raises the ``TamsError`` of its error."""
+        body = {"query": document, "variables": variables}
+
+        def call() -> dict[str, Any]:
+            response = self._client.post(self._endpoint, json=body, headers=self._headers)
+            return self._data(response)
+
+        return self._persist(call, shown_url(self._endpoint))
+
+    def _data(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if isinstance(answer, dict) and answer.get("errors"):
+            raise error_of(answer["errors"][0])
+        where = shown_url(self._endpoint)
+        _refuse_status(response, where)
+        if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
+            raise BadInput(f"{where} is not a GraphQL endpoint", field="url")
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def put(self, url: str, headers: Mapping[str, str], path: Path, offset: int, size: int) -> None:
+        """Upload ``size`` bytes of ``path`` from ``offset`` to a signed URL.
+
+        Raises ``UrlExpired`` when the signature is refused.
+        """
+        url = urljoin(self._endpoint, url)
+
+        def call() -> None:
+            response = self._client.put(
+                url,
+                content=_blocks(path, offset, size),
+                headers={**headers, "Content-Length": str(size)},
+            )
+            if response.status_code in (401, 403, 410):
+                raise UrlExpired
+            _refuse_status(response, f"upload to {shown_url(url)}")
+
+        self._persist(call, shown_url(url))
+
+    def get(self, url: str) -> bytes:
+        """Download something small."""
+        url = urljoin(self._endpoint, url)
+
+        def call() -> bytes:
+            response = self._client.get(url, follow_redirects=True)
+            _refuse_status(response, shown_url(url))
+            return response.content
+
+        return self._persist(call, shown_url(url))
+
+    def download(self, url: str, target: IO[bytes], byte_range: tuple[int, int] | None) -> None:
+        """Append ``url`` to ``target``, block by block.
+
+        ``byte_range`` is (offset, size) of the part that is wanted.
+        """
+        begin = target.tell()
+
+        def call() -> None:
+            target.seek(begin)
+            target.truncate()
+            with self._client.stream(
+                "GET", url, headers=_range_header(byte_range), follow_redirects=True
+            ) as response:
+                _refuse_status(response, shown_url(url))
+                skip, left = 0, None
+                if byte_range is not None and response.status_code == 200:
+                    skip, left = byte_range
+                for block in response.iter_bytes(_BLOCK_BYTES):
+                    wanted = block[skip:] if left is None else block[skip:][:left]
+                    skip = max(0, skip - len(block))
+                    target.write(wanted)
+                    if left is not None:
+                        left -= len(wanted)
+                        if not left:
+                            break
+
+        self._persist(call, shown_url(url))
+
+    def _persist(self, call: Callable[[], _T], where: str) -> _T:
+        failures = 0
+        while True:
+            if self.stop.is_set():
+                raise Cancelled
+            try:
+                return call()
+            except Unavailable as error:
+                problem: TamsError = error
+            except httpx.TransportError as error:
+                reason = str(error) or type(error).__name__
+                problem = Unavailable(f"{where} cannot be reached: {reason}")
+            failures += 1
+            self.back_off(failures, problem)
+
+    def back_off(self, failures: int, problem: TamsError) -> None:
+        """Pause after a number of failures; raises ``problem`` when it was one too many."""
+        if failures >= self._retry.attempts:
+            raise problem
+        self.stop.wait(self._retry.pause(failures))
+
+
+def _refuse_status(response: httpx.Response, where: str) -> None:
+    status = response.status_code
+    if status >= 500 or status in (408, 429):
+        raise Unavailable(f"{where} answered {status}")
+    if status == 401:
+        raise Unauthenticated(f"{where} asks for credentials")
+    if status == 403:
+        raise Forbidden(f"{where} refuses access")
+    if status == 404:
+        raise NotFound(f"{where} does not exist")
+    if status >= 300:
+        raise BadInput(f"{where} answered {status}")
+
+
+def _range_header(byte_range: tuple[int, int] | None) -> dict[str, str]:
+    if byte_range is None:
+        return {}
+    offset, size = byte_range
+    return {"Range": f"bytes={offset}-{offset + size - 1}"}
+
+
+def _blocks(path: Path, offset: int, size: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(offset)
+        while size > 0:
+            block = file.read(min(_BLOCK_BYTES, size))
+            if not block:
+                return
+            size -= len(block)
+            yield block

@@ -1,0 +1,57 @@
+"""The read session of one request, opened by the first read and renewed after a write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import pyarrow as pa
+
+from tams_gql.store.port import CatalogStore, Groups, ReadSession
+from tams_gql.store.scan import Partitioned, Scan, SegmentWindow
+
+
+class RequestReads:
+    """A ``ReadSession`` that costs nothing until it is used.
+
+    All reads of a request see one snapshot; ``renew`` drops it, so that what follows sees the
+    request's own writes.
+    """
+
+    def __init__(self, store: CatalogStore) -> None:
+        self._store = store
+        self._opening = asyncio.Lock()  # loaders of one tick may all be the first
+        self._stack: AsyncExitStack | None = None
+        self._session: ReadSession | None = None
+
+    async def renew(self) -> None:
+        """Give the session back; the next read opens a new one."""
+        stack, self._stack, self._session = self._stack, None, None
+        if stack is not None:
+            await stack.aclose()
+
+    async def _entered(self) -> ReadSession:
+        async with self._opening:
+            if self._session is None:
+                stack = self._stack = AsyncExitStack()
+                self._session = await stack.enter_async_context(self._store.session())
+            return self._session
+
+    async def scan(self, scans: Sequence[Scan]) -> list[pa.RecordBatch]:
+        return await (await self._entered()).scan(scans)
+
+    async def partitions(self, partitioned: Partitioned) -> Groups:
+        return await (await self._entered()).partitions(partitioned)
+
+    async def windows(self, columns: tuple[str, ...], windows: Sequence[SegmentWindow]) -> Groups:
+        return await (await self._entered()).windows(columns, windows)
+
+    async def count(self, scans: Sequence[Scan]) -> list[int]:
+        return await (await self._entered()).count(scans)
+
+    async def count_partitions(self, partitioned: Partitioned) -> list[int]:
+        return await (await self._entered()).count_partitions(partitioned)
+
+    async def count_windows(self, windows: Sequence[SegmentWindow]) -> list[int]:
+        return await (await self._entered()).count_windows(windows)

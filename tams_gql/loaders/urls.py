@@ -1,0 +1,134 @@
+"""Signed URLs in one batch per tick, from the object rows alone and without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiodataloader import DataLoader
+
+from tams_gql.loaders.batch import MAX_BATCH
+from tams_gql.media.port import ObjectLocation, ReadMethod, StorageBackend
+from tams_gql.media.registry import MediaRegistry
+from tams_gql.store.records import ObjectRecord
+
+
+@dataclass(frozen=True, slots=True)
+class UrlChoice:
+    """Which URLs of an object are wanted. None leaves a filter out; all filters must match.
+
+    ``expires_in`` is in seconds.
+    """
+
+    expires_in: int
+    labels: frozenset[str] | None = None
+    storage_ids: frozenset[str] | None = None
+    presigned: bool | None = None
+    method: ReadMethod = "GET"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessUrl:
+    """One URL of an object. ``backend`` is None for a URL that this service does not control."""
+
+    url: str
+    label: str | None
+    presigned: bool
+    backend: StorageBackend | None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Where one copy of an object is: a key in a storage backend, or an uncontrolled URL."""
+
+    storage_id: str | None
+    key: str | None
+    url: str | None
+    label: str | None
+
+
+def instances_of(record: ObjectRecord) -> list[Instance]:
+    """The instances of an object, the preferred one first."""
+    found: list[dict[str, Any]] = orjson.loads(record.instances)
+    return [
+        Instance(i.get("storage_id"), i.get("key"), i.get("url"), i.get("label")) for i in found
+    ]
+
+
+UrlKey = tuple[str, UrlChoice]
+
+
+def urls_by_object(
+    objects: DataLoader[str, ObjectRecord | None], media: MediaRegistry
+) -> DataLoader[UrlKey, list[AccessUrl]]:
+    """The chosen URLs by object id; none for an unknown object."""
+
+    async def load(keys: list[UrlKey]) -> list[list[AccessUrl]]:
+        rows = await objects.load_many([object_id for object_id, _ in keys])
+        chosen = [
+            [] if row is None else _chosen(instances_of(row), choice, media)
+            for row, (_, choice) in zip(rows, keys, strict=True)
+        ]
+        return _minted(chosen, [choice for _, choice in keys], media)
+
+    return DataLoader(load, max_batch_size=MAX_BATCH)
+
+
+def _chosen(instances: list[Instance], choice: UrlChoice, media: MediaRegistry) -> list[Instance]:
+    return [i for i in instances if _wanted(i, choice, media)]
+
+
+def _wanted(instance: Instance, choice: UrlChoice, media: MediaRegistry) -> bool:
+    backend = _backend(instance, media)
+    label = instance.label if backend is None else backend.label
+    presigned = backend is not None and backend.presigned
+    return (
+        (choice.labels is None or label in choice.labels)
+        and (choice.storage_ids is None or instance.storage_id in choice.storage_ids)
+        and (choice.presigned is None or presigned is choice.presigned)
+    )
+
+
+def _backend(instance: Instance, media: MediaRegistry) -> StorageBackend | None:
+    if instance.storage_id is None:
+        return None
+    found = media.get(instance.storage_id)
+    return None if found is None else found.backend
+
+
+def _minted(
+    chosen: list[list[Instance]], choices: Sequence[UrlChoice], media: MediaRegistry
+) -> list[list[AccessUrl]]:
+    """Sign everything that shares a method and a life span in one call."""
+    signed: dict[tuple[int, int], str | None] = {}
+    for kind in {(choice.method, choice.expires_in) for choice in choices}:
+        places, locations = [], []
+        for at, (instances, choice) in enumerate(zip(chosen, choices, strict=True)):
+            if (choice.method, choice.expires_in) != kind:
+                continue
+            for nth, instance in enumerate(instances):
+                if instance.storage_id is not None and instance.key is not None:
+                    places.append((at, nth))
+                    locations.append(ObjectLocation(instance.storage_id, instance.key))
+        method, expires_in = kind
+        urls = media.sign_get(locations, expires_in=expires_in, method=method)
+        signed.update(zip(places, urls, strict=True))
+    return [
+        [
+            url
+            for nth, instance in enumerate(instances)
+            if (url := _access(instance, signed.get((at, nth)), media)) is not None
+        ]
+        for at, instances in enumerate(chosen)
+    ]
+
+
+def _access(instance: Instance, signed: str | None, media: MediaRegistry) -> AccessUrl | None:
+    if instance.url is not None:
+        return AccessUrl(instance.url, instance.label, presigned=False, backend=None)
+    backend = _backend(instance, media)
+    if signed is None or backend is None:
+        return None  # the backend is no longer configured: not readable from here
+    return AccessUrl(signed, backend.label, backend.presigned, backend)

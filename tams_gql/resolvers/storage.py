@@ -1,0 +1,137 @@
+"""Allocating storage for new objects (TAMS 8.2, POST storage)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tams_gql.context import Context
+from tams_gql.media.port import MediaBackend, PutRequest, SignedRequest
+from tams_gql.model.errors import BadInput, LimitExceeded, NotFound, ReadOnly
+from tams_gql.model.ids import new_id
+from tams_gql.resolvers.attempts import until_fresh
+from tams_gql.resolvers.documents import to_json_text
+from tams_gql.store.changes import ChangeSet, Expect, Insert
+from tams_gql.store.records import FlowRecord, ObjectRecord
+from tams_gql.store.tables import FLOWS, OBJECTS
+
+# Time for the answer to reach the client, beyond what the service promises.
+_GRACE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A new object and the request that uploads its bytes."""
+
+    object_id: str
+    storage_id: str
+    put: SignedRequest
+    presigned: bool
+
+
+async def allocate_storage(
+    ctx: Context,
+    flow_id: str,
+    *,
+    limit: int | None = None,
+    object_ids: Sequence[str] | None = None,
+    storage_id: str | None = None,
+    content_type: str | None = None,
+) -> list[Allocation]:
+    """Reserve object ids and keys for a flow; they lapse unless registered in time.
+
+    ``content_type`` is only for initialisation segments of another type than the flow's container.
+    Raises ``BadInput``, ``NotFound``, ``ReadOnly``, ``LimitExceeded``.
+    """
+    wanted = _wanted(limit, object_ids, ctx.limits.max_batch_items)
+    media = ctx.services.media.for_allocation(storage_id)
+
+    async def attempt() -> list[Allocation]:
+        flow = await ctx.loaders.flow_by_id.load(flow_id)
+        if flow is None:
+            raise NotFound(f"there is no flow {flow_id}", field="flowId")
+        if flow.read_only:
+            raise ReadOnly(f"flow {flow_id} is read-only", field="flowId")
+        if flow.container is None:
+            raise BadInput(
+                f"flow {flow_id} has no container, so it cannot hold objects", field="flowId"
+            )
+        if object_ids is not None:
+            await _refuse_taken(ctx, wanted)
+        return await _allocate(ctx, flow, media, wanted, content_type or flow.container)
+
+    return await until_fresh(attempt)
+
+
+def _wanted(limit: int | None, object_ids: Sequence[str] | None, most: int) -> list[str]:
+    if limit is not None and object_ids is not None:
+        raise BadInput("limit and objectIds cannot both be given", field="limit")
+    count = (10 if limit is None else limit) if object_ids is None else len(object_ids)
+    name = "limit" if object_ids is None else "objectIds"
+    if count < 1:
+        raise BadInput(f"{name}: at least one object must be asked for", field=name)
+    if count > most:
+        raise LimitExceeded(
+            f"{name}: {count} objects are above the limit of {most}",
+            field=name,
+            limit=most,
+            requested=count,
+        )
+    if object_ids is None:
+        return [new_id() for _ in range(count)]
+    if len(set(object_ids)) != count:
+        raise BadInput("objectIds: an id is given twice", field="objectIds")
+    return list(object_ids)
+
+
+async def _refuse_taken(ctx: Context, object_ids: list[str]) -> None:
+    # TAMS 8.2, storage `object_ids`: supplied ids must be new to this service.
+    known = await ctx.loaders.object_by_id.load_many(object_ids)
+    taken = [row.id for row in known if row is not None]
+    if taken:
+        raise BadInput(f"objectIds: {taken[0]} is already in use", field="objectIds")
+
+
+async def _allocate(
+    ctx: Context, flow: FlowRecord, media: MediaBackend, object_ids: list[str], content_type: str
+) -> list[Allocation]:
+    now_us = ctx.services.now_us()
+    now = datetime.fromtimestamp(now_us / 1_000_000, UTC)
+    keys = [media.new_key(object_id, flow_id=flow.id, now=now) for object_id in object_ids]
+    puts = media.sign_put(
+        [PutRequest(key, content_type) for key in keys], expires_in=ctx.limits.url_lifetime
+    )
+    lifetime = ctx.limits.min_object_timeout + _GRACE_SECONDS
+    backend = media.backend
+    rows = tuple(
+        ObjectRecord(
+            id=object_id,
+            role=None,
+            size=None,
+            content_type=content_type,
+            timerange=None,
+            start_ns=None,
+            end_ns=None,
+            init_object_id=None,
+            key_frame_count=None,
+            instances=to_json_text([{"storage_id": backend.id, "key": key}]),
+            created=now_us,
+            registered=None,
+            expires=now_us + lifetime * 1_000_000,
+            allocated_flow_id=flow.id,
+            first_flow_id=None,
+            ref_count=0,
+        )
+        for object_id, key in zip(object_ids, keys, strict=True)
+    )
+    changes = ChangeSet(now_us)
+    changes.expect.append(
+        Expect(FLOWS, (flow.id,), {"read_only": False, "container": flow.container})
+    )
+    changes.insert.append(Insert(OBJECTS, OBJECTS.columns, rows))
+    await ctx.commit(changes)
+    return [
+        Allocation(object_id, backend.id, put, backend.presigned)
+        for object_id, put in zip(object_ids, puts, strict=True)
+    ]

@@ -1,0 +1,98 @@
+"""URLs of media objects, minted only where they are selected."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from tams_gql.context import Context
+from tams_gql.loaders.urls import AccessUrl, Instance, UrlChoice, instances_of
+from tams_gql.media.port import ReadMethod
+from tams_gql.resolvers import objects
+from tams_gql.schema.fields import Info, arg, column
+from tams_gql.store.records import ObjectRecord
+
+Labels = Annotated[
+    list[str] | None, arg("Only URLs with one of these labels; an empty list gives none.")
+]
+StorageIds = Annotated[
+    list[strawberry.ID] | None, arg("Only URLs in one of these storage backends.")
+]
+Presigned = Annotated[bool | None, arg("Only presigned URLs (true) or only others (false).")]
+ExpiresIn = Annotated[
+    int | None, arg("Seconds that a presigned URL must live; default and maximum are settings.")
+]
+
+
+@strawberry.type(description="A URL that gives out an object's bytes.")
+class GetUrl:
+    """An entry of the specification's ``get_urls``."""
+
+    url: str = column("Use it with GET. All URLs of an object give the same bytes.")
+    label: str | None = column("The storage backend's label, or the one a client registered.")
+    presigned: bool = column("Whether the URL carries its own authorisation.")
+    controlled: bool = column("Whether this service manages the copy behind it.")
+    storage_id: strawberry.ID | None = column("The storage backend, where it is controlled.")
+
+
+@strawberry.type(description="One copy of an object.")
+class ObjectInstance:
+    """Where an object's bytes are."""
+
+    choice: strawberry.Private[tuple[str, Instance]]
+    label: str | None = column("The storage backend's label, or the one a client registered.")
+    storage_id: strawberry.ID | None = column("The storage backend; null for an external URL.")
+    controlled: bool = column("Whether this service manages the copy.")
+
+    @strawberry.field(description="A URL for GET; null when the backend is not configured.")
+    async def get_url(self, info: Info, expires_in: ExpiresIn = None) -> str | None:
+        return await self._url(info.context, "GET", expires_in)
+
+    @strawberry.field(description="A URL that answers HEAD only, without giving out the bytes.")
+    async def head_url(self, info: Info, expires_in: ExpiresIn = None) -> str | None:
+        return await self._url(info.context, "HEAD", expires_in)
+
+    async def _url(self, ctx: Context, method: ReadMethod, expires_in: int | None) -> str | None:
+        object_id, instance = self.choice
+        if instance.url is not None:
+            return instance.url
+        choice = objects.url_choice(
+            ctx, storage_ids=[instance.storage_id or ""], expires_in=expires_in, method=method
+        )
+        found = await objects.urls(ctx, object_id, choice)
+        return found[0].url if found else None
+
+
+def to_get_url(access: AccessUrl) -> GetUrl:
+    """A minted URL as a GraphQL object."""
+    return GetUrl(
+        url=access.url,
+        label=access.label,
+        presigned=access.presigned,
+        controlled=access.backend is not None,
+        storage_id=None if access.backend is None else strawberry.ID(access.backend.id),
+    )
+
+
+async def access_urls(ctx: Context, object_id: str, choice: UrlChoice) -> list[GetUrl]:
+    """The chosen URLs of an object."""
+    return [to_get_url(access) for access in await objects.urls(ctx, object_id, choice)]
+
+
+def instances(ctx: Context, row: ObjectRecord) -> list[ObjectInstance]:
+    """The copies of an object."""
+    found = []
+    for instance in instances_of(row):
+        media = None if instance.storage_id is None else ctx.services.media.get(instance.storage_id)
+        found.append(
+            ObjectInstance(
+                choice=(row.id, instance),
+                label=instance.label if media is None else media.backend.label,
+                storage_id=None
+                if instance.storage_id is None
+                else strawberry.ID(instance.storage_id),
+                controlled=instance.storage_id is not None,
+            )
+        )
+    return found

@@ -1,0 +1,77 @@
+"""Errors as clients see them: a code for every one, no inner detail for the unexpected."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from graphql import GraphQLError
+from strawberry.extensions import MaskErrors
+from strawberry.types.execution import StreamExecutionResult
+
+from tams_gql.model.errors import TamsError
+
+_log = logging.getLogger(__name__)
+
+
+class CodedErrors(MaskErrors):
+    """Give each error ``extensions.code``; log and mask what nobody expected.
+
+    Expected failures carry their own code, field and details. An error without a cause comes from
+    the document or its variables, which is the client's input.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def on_operation(self) -> Iterator[None]:
+        yield from super().on_operation()
+
+    def on_stream_result(self, result: StreamExecutionResult) -> Iterator[None]:
+        yield from super().on_stream_result(result)
+
+    def _process_errors(self, errors: list[GraphQLError]) -> list[GraphQLError]:
+        return [coded(error) for error in errors]
+
+
+def coded(error: GraphQLError) -> GraphQLError:
+    """The error with its code."""
+    if error.extensions and "code" in error.extensions:
+        return error
+    cause = _cause(error)
+    if isinstance(cause, TamsError):
+        return _with(error, cause.message, _extensions(cause))
+    if cause is None:
+        return _with(error, error.message, {"code": "BAD_USER_INPUT"})
+    _log.error("unexpected failure of %s", _path(error), exc_info=cause)
+    return _with(error, "Something went wrong on the server.", {"code": "INTERNAL"})
+
+
+def _cause(error: GraphQLError) -> Exception | None:
+    cause: Exception | None = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def _extensions(cause: TamsError) -> dict[str, Any]:
+    extensions: dict[str, Any] = {"code": cause.code}
+    if cause.field is not None:
+        extensions["field"] = cause.field
+    return extensions | cause.details
+
+
+def _path(error: GraphQLError) -> str:
+    return ".".join(map(str, error.path or ())) or "an operation"
+
+
+def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=extensions,
+    )

@@ -1,0 +1,71 @@
+"""Media objects as GraphQL objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import strawberry
+
+from tams_gql.resolvers import objects
+from tams_gql.schema.access import (
+    ExpiresIn,
+    GetUrl,
+    Labels,
+    ObjectInstance,
+    Presigned,
+    StorageIds,
+    access_urls,
+    instances,
+)
+from tams_gql.schema.fields import Info, column, resolved
+from tams_gql.schema.nodes import FLOW, MEDIA_OBJECT
+from tams_gql.schema.scalars import BigInt, DateTime, MimeType, TimeRange
+from tams_gql.store.records import ObjectRecord
+
+
+@strawberry.type(description="Stored bytes: media, or what is needed to decode media.")
+class MediaObject:
+    """A TAMS object."""
+
+    id: strawberry.ID = column("The object id.")
+    size: BigInt | None = column("Bytes; null where the service has not seen them.")
+    content_type: MimeType | None = column("The MIME type of the bytes.")
+    timerange: TimeRange | None = column(
+        "The samples in it, on its own timeline; null for an initialisation object."
+    )
+    key_frame_count: int | None = column("How many key frames it has.")
+    created: DateTime = column("When it was allocated or first registered.")
+
+    @resolved("Its copies, the preferred one first.")
+    def instances(parent: strawberry.Parent[ObjectRecord], info: Info) -> list[ObjectInstance]:
+        return instances(info.context, parent)
+
+    @resolved("Its URLs, the preferred one first; minted when selected.")
+    async def get_urls(
+        parent: strawberry.Parent[ObjectRecord],
+        info: Info,
+        labels: Labels = None,
+        storage_ids: StorageIds = None,
+        presigned: Presigned = None,
+        expires_in: ExpiresIn = None,
+    ) -> list[GetUrl]:
+        choice = objects.url_choice(
+            info.context,
+            labels=labels,
+            storage_ids=storage_ids,
+            presigned=presigned,
+            expires_in=expires_in,
+        )
+        return await access_urls(info.context, parent.id, choice)
+
+    @resolved("What is needed to decode it; null where nothing is.", returns=MEDIA_OBJECT | None)
+    async def init_object(parent: strawberry.Parent[ObjectRecord], info: Info) -> Any:
+        if parent.init_object_id is None:
+            return None
+        return await info.context.loaders.object_by_id.load(parent.init_object_id)
+
+    @resolved("The flow that used it first, if that still exists.", returns=FLOW | None)
+    async def first_referenced_by_flow(parent: strawberry.Parent[ObjectRecord], info: Info) -> Any:
+        if parent.first_flow_id is None:
+            return None
+        return await info.context.loaders.flow_by_id.load(parent.first_flow_id)

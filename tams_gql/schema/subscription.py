@@ -1,0 +1,72 @@
+"""The root of subscriptions: what the change log delivers as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import strawberry
+
+from tams_gql.resolvers import live
+from tams_gql.schema.fields import Info, arg, column, resolved
+from tams_gql.schema.filters import uuids
+from tams_gql.schema.nodes import FLOW, window_of
+from tams_gql.schema.scalars import DateTime, TimeRange
+from tams_gql.schema.segments import Segment
+
+AfterCursor = Annotated[
+    str | None,
+    arg("Replay everything later than this event cursor first; default: begin now."),
+]
+
+
+@strawberry.type(description="Segments that were registered together on one flow.")
+class SegmentsAdded:
+    """An event of the change log."""
+
+    added: strawberry.Private[live.SegmentsAdded]
+    cursor: str = column("Where the event is in the log; resume with `after`.")
+    created: DateTime = column("When it was committed.")
+
+    @resolved("The flow; null if it has been deleted since.", returns=FLOW | None)
+    async def flow(self, info: Info) -> Any:
+        return await info.context.loaders.flow_by_id.load(self.added.flow_id)
+
+    @resolved("The new segments, as they were registered.", returns=list[Segment])
+    def segments(self) -> Any:
+        return self.added.segments
+
+
+@strawberry.type(description="Everything that can be followed live.")
+class Subscription:
+    """The subscription root."""
+
+    @strawberry.subscription(
+        description="New segments as they are committed, per flow in commit order, none lost."
+    )
+    async def segments_added(
+        self,
+        info: Info,
+        flow_ids: Annotated[
+            list[strawberry.ID] | None, arg("Of these flows; with `sourceIds` either may match.")
+        ] = None,
+        source_ids: Annotated[list[strawberry.ID] | None, arg("Of flows of these sources.")] = None,
+        window: Annotated[TimeRange | None, arg("Only segments that overlap this range.")] = None,
+        after: AfterCursor = None,
+    ) -> AsyncGenerator[SegmentsAdded, None]:
+        ctx = info.context
+        flows, sources = uuids(flow_ids, "flowIds"), uuids(source_ids, "sourceIds")
+        stream = live.segments_added(
+            ctx,
+            flow_ids=None if flows is None else frozenset(flows),
+            source_ids=None if sources is None else frozenset(sources),
+            window=window_of(window),
+            after=after,
+        )
+        async with aclosing(stream):
+            async for added in stream:
+                await ctx.begin_event(added.event)
+                yield SegmentsAdded(
+                    added=added, cursor=added.event.cursor, created=DateTime(added.event.created)
+                )

@@ -1,0 +1,89 @@
+"""``tams-gql demo``: the loading client beside the server, and the text that helps."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import pytest
+from graphql import build_schema, parse, validate
+
+from tams_gql.cli.demo import QUERIES, welcome
+from tams_gql.schema import print_sdl
+from tams_gql.settings import Settings
+
+Start = Callable[..., Any]
+READY = r"GraphiQL +http://127\.0\.0\.1:(\d+)/graphql"
+LOADED = "The demo programme is loaded"
+
+
+@pytest.mark.parametrize("title", QUERIES)
+def test_the_queries_to_paste_fit_the_schema(title: str) -> None:
+    assert validate(build_schema(print_sdl()), parse(QUERIES[title])) == []
+
+
+def test_the_welcome_names_what_to_open_and_every_query() -> None:
+    text = click.unstyle(welcome(Settings(port=8123, data_dir=Path("catalog"))))
+    assert "GraphiQL   http://127.0.0.1:8123/graphql\n" in text
+    assert "Readiness  http://127.0.0.1:8123/readyz\n" in text
+    assert f"Data       {Path('catalog').absolute()}\n" in text
+    assert all(query in text for query in QUERIES.values())
+
+
+def test_the_client_is_given_the_url_and_its_output_is_marked(stand_in: Start) -> None:
+    server = stand_in("client", TAMS_HOST="0.0.0.0", TAMS_PUBLIC_URL="https://tams.example.com")
+    server.wait_for(LOADED)
+    lines = server.output
+    assert re.search(r"GraphiQL +https://tams\.example\.com/graphql", lines)
+    assert re.search(r"^ingest \| loading into http://127\.0\.0\.1:\d+$", lines, re.MULTILINE)
+    code, took = server.stop(signal.SIGINT, 10)
+    assert (code, took < 3) == (0, True)
+
+
+def test_a_failing_client_is_reported_and_the_server_goes_on(stand_in: Start) -> None:
+    server = stand_in("failing_client")
+    port = server.wait_for(READY)[1]
+    server.wait_for("Loading the demo programme failed with code 3; the server goes on")
+    assert "ingest | no disk\n" in server.output
+    assert httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200
+    assert server.stop(signal.SIGINT, 10)[0] == 0
+
+
+@pytest.mark.parametrize(("client", "most"), [("endless_client", 2), ("stubborn_client", 5)])
+def test_ctrl_c_ends_the_client_too(stand_in: Start, client: str, most: float) -> None:
+    server = stand_in(client)
+    pid = int(server.wait_for(r"ingest \| pid (\d+)")[1])
+    code, took = server.stop(signal.SIGINT, 20)
+    assert (code, took < most) == (0, True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_second_start_is_fast_and_finds_the_programme(start: Start, tmp_path: Path) -> None:
+    def play() -> tuple[dict[str, Any], float]:
+        began = time.monotonic()
+        server = start(
+            [sys.executable, "-m", "tams_gql", "demo"],
+            TAMS_PORT="0",
+            TAMS_DATA_DIR=str(tmp_path / "data"),
+        )
+        port = server.wait_for(READY)[1]
+        server.wait_for(LOADED, 120)
+        took = time.monotonic() - began
+        query = {"query": next(iter(QUERIES.values()))}
+        answer = httpx.post(f"http://127.0.0.1:{port}/graphql", json=query, trust_env=False)
+        assert server.stop(signal.SIGINT, 20)[0] == 0
+        return answer.json(), took
+
+    first, _ = play()
+    second, took = play()
+    assert first["data"]["sources"]["nodes"]
+    assert (second, took < 15) == (first, True)
