@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
@@ -25,6 +25,7 @@ from tams_gql.http.middleware import http_middleware
 from tams_gql.media.local import LocalMedia
 from tams_gql.media.registry import MediaRegistry
 from tams_gql.resolvers.backends import known_backend
+from tams_gql.resolvers.reclaim import keep_reclaiming
 from tams_gql.schema import QueryLimits, build_schema
 from tams_gql.settings import Settings
 from tams_gql.store.embedded import EmbeddedStore
@@ -89,6 +90,7 @@ class _Running:
                 info=ServiceInfo(settings.service_name, settings.service_description, __version__),
                 verify_uploads=settings.verify_uploads,
             )
+            await stack.enter_async_context(_background(keep_reclaiming(self.services)))
             yield
             self.services = None
 
@@ -136,8 +138,8 @@ async def _local_media(settings: Settings, store: EmbeddedStore) -> LocalMedia:
 
 
 @asynccontextmanager
-async def _background(work: object) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

@@ -63,9 +63,9 @@ def serve(**options: object) -> None:
 
 def create_app(settings: Settings) -> Starlette:
     """Make the application, importing it and all its libraries only now."""
-    from tams_gql import app
+    from tams_gql.app import create_app as factory
 
-    return app.create_app(settings)
+    return factory(settings)
 
 
 def run_server(

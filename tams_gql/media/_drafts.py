@@ -81,7 +81,8 @@ class Draft:
             _write(file, description.footer())
             self._publish(file)
             self._ended = True
-            return description.stat(os.fstat(file.fileno()))
+            with file:
+                return description.stat(os.fstat(file.fileno()))
 
     def discard(self) -> None:
         """Leave nothing behind, unless the draft has become the object."""

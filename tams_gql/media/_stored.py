@@ -17,7 +17,6 @@ import stat
 import struct
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -60,33 +59,40 @@ class DamagedObject(Exception):
 class StoredObject:
     """An object opened for reading: one version of it, whatever is uploaded meanwhile."""
 
-    def __init__(self, file: FileIO, description: Description) -> None:
-        self._file = file
+    def __init__(self, descriptor: int, description: Description) -> None:
+        """Takes over the open file ``descriptor``."""
+        self._descriptor = descriptor
         self._lock = Lock()
-        self._closed = False
+        self._closing = False
         self.description = description
-        self.stat = description.stat(os.fstat(file.fileno()))
+        self.stat = description.stat(os.fstat(descriptor))
 
     def read(self, start: int, length: int) -> bytes:
         """Up to ``length`` bytes of the data from ``start`` on; empty at its end. Blocks."""
         length = min(length, self.description.size - start)
         with self._lock:
-            if self._closed or length <= 0:
+            if self._closing or length <= 0:
                 return b""
-            data = os.pread(self._file.fileno(), length, start)
-        if self._closed:
+            data = os.pread(self._descriptor, length, start)
+        if self._closing:
             self.close()
         return data
 
     def close(self) -> None:
         """Give the file back. Never waits: a read that a cancelled request left running in its
         thread keeps the file open, and closes it when it ends."""
-        self._closed = True
+        self._closing = True
         if self._lock.acquire(blocking=False):
             try:
-                self._file.close()
+                if self._descriptor >= 0:
+                    os.close(self._descriptor)
+                    self._descriptor = -1
             finally:
                 self._lock.release()
+
+    def __del__(self) -> None:
+        # A request that was cancelled while a thread opened the file never saw this object.
+        self.close()
 
 
 def open_stored(path: Path) -> StoredObject:
@@ -102,15 +108,15 @@ def open_stored(path: Path) -> StoredObject:
         if error.errno == errno.ELOOP:
             raise DamagedObject("a symbolic link") from None
         raise
-    file = FileIO(descriptor, "r")
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise DamagedObject("not a regular file")
-        return StoredObject(file, _description(descriptor, status.st_size))
+        description = _description(descriptor, status.st_size)
     except BaseException:
-        file.close()
+        os.close(descriptor)
         raise
+    return StoredObject(descriptor, description)
 
 
 def _description(descriptor: int, file_size: int) -> Description:

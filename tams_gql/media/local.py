@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import time
@@ -12,7 +13,6 @@ from math import ceil
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
 
-from anyio import CancelScope
 from anyio.to_thread import run_sync
 
 from tams_gql.media._checksums import Checksums
@@ -165,9 +165,12 @@ class LocalMedia:
                 async for block in gathered:
                     await _in_thread(draft.append, block)
             return await _in_thread(draft.publish, length)
-        finally:
-            with CancelScope(shield=True):
-                await run_sync(draft.discard)
+        except BaseException:
+            # In the thread pool before the first await: a task that is cancelled again while it
+            # waits here must not keep the draft from being removed.
+            removal = asyncio.get_running_loop().run_in_executor(None, draft.discard)
+            await asyncio.shield(removal)
+            raise
 
     def _expiry(self, expires_in: int) -> int:
         return ceil(self._clock() + check_expires_in(expires_in))

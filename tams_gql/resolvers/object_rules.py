@@ -90,7 +90,7 @@ class ObjectLedger:
             if not instances:
                 raise BadInput(
                     f"{path}.object_id: {segment.object_id} is unknown; allocate storage for it"
-                    " or give get_urls",
+                    " or give it URLs of its own",
                     field=f"{path}.object_id",
                 )
             base = self._external(segment.object_id)
@@ -140,6 +140,7 @@ class ObjectLedger:
             allocated_flow_id=None,
             first_flow_id=self._flow.id,
             ref_count=0,
+            orphaned=None,
         )
 
     def _stored(self, row: ObjectRecord, field: str, content_type: str | None) -> ObjectRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from base64 import urlsafe_b64encode
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,16 @@ from tams_gql.model.segment import NewSegment, parse_new_segment
 from tams_gql.resolvers.attempts import until_fresh
 from tams_gql.resolvers.documents import segment_columns, tags_text, to_json_text
 from tams_gql.resolvers.object_rules import ObjectLedger
-from tams_gql.store.changes import AddSegments, ChangeSet, Expect, Insert, NewEvent, Row, Update
+from tams_gql.store.changes import (
+    AddSegments,
+    ChangeSet,
+    Expect,
+    Insert,
+    NewEvent,
+    Refer,
+    Row,
+    Update,
+)
 from tams_gql.store.records import CountersRecord, FlowRecord, ObjectRecord, SegmentRecord
 from tams_gql.store.scan import SegmentWindow
 from tams_gql.store.tables import FLOWS, OBJECTS
@@ -205,6 +215,7 @@ class _Batch:
         return self._ctx.services.feed.cursor(committed.position)
 
     def _change_objects(self, changes: ChangeSet) -> None:
+        users: Counter[str] = Counter()
         inserts: list[Row] = []
         updates: list[Row] = []
         for before, after in self._ledger.touched(self._used):
@@ -213,7 +224,10 @@ class _Batch:
                 continue
             changes.expect.append(Expect(OBJECTS, (after.id,), {"role": before.role}))
             if before is not after:
-                updates.append(after[:-1])
+                updates.append(after[: 1 + len(_REGISTERED_COLUMNS)])
+            if after.init_object_id is not None and (before is None or before.role is None):
+                users[after.init_object_id] += 1
+        changes.refer += [Refer(object_id, by) for object_id, by in users.items()]
         if inserts:
             changes.insert.append(Insert(OBJECTS, OBJECTS.columns, tuple(inserts)))
         if updates:

@@ -122,6 +122,7 @@ async def _allocate(
             allocated_flow_id=flow.id,
             first_flow_id=None,
             ref_count=0,
+            orphaned=None,
         )
         for object_id, key in zip(object_ids, keys, strict=True)
     )

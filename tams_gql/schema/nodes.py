@@ -16,6 +16,7 @@ FLOW = Annotated["Flow", strawberry.lazy("tams_gql.schema.flows")]  # type: igno
 MEDIA_OBJECT = Annotated["MediaObject", strawberry.lazy("tams_gql.schema.objects")]  # type: ignore[name-defined] # noqa: F821
 
 Window = Annotated[TimeRange | None, arg("Only what overlaps this range; default everything.")]
+Id = Annotated[strawberry.ID, arg("The UUID.")]
 TagName = Annotated[str, arg("The tag's name.")]
 
 

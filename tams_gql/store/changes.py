@@ -82,6 +82,14 @@ class AddSegments:
 
 
 @dataclass(frozen=True, slots=True)
+class Refer:
+    """Count ``by`` more (or fewer) users of an object; at zero it is orphaned from now on."""
+
+    object_id: str
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveSegments:
     """Remove the segments wholly inside ``[start_ns, end_ns)`` (TAMS 8.2, DELETE segments).
 
@@ -101,7 +109,7 @@ class ChangeSet:
     """What one operation changes.
 
     Applied in this order: expectations, removal of segments, deletes, updates, inserts, new
-    segments, events.
+    segments, references, events.
     """
 
     now_us: int
@@ -111,6 +119,7 @@ class ChangeSet:
     insert: list[Insert] = field(default_factory=list)
     add_segments: list[AddSegments] = field(default_factory=list)
     remove_segments: list[RemoveSegments] = field(default_factory=list)
+    refer: list[Refer] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
 
 

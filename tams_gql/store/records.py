@@ -120,6 +120,7 @@ class ObjectRecord(NamedTuple):
     allocated_flow_id: str | None
     first_flow_id: str | None
     ref_count: int
+    orphaned: int | None
 
 
 class MemberRecord(NamedTuple):

@@ -150,7 +150,8 @@ OBJECTS = Table(
         expires=_TIME,  # end of the allocation; NULL once registered
         allocated_flow_id=_TEXT,
         first_flow_id=_TEXT,
-        ref_count=_INT,  # segments that use this object
+        ref_count=_INT,  # segments, or for an initialisation object the objects, that use it
+        orphaned=_TIME,  # since when nothing uses it; NULL before registration and while in use
     ),
     key=("id",),
 )

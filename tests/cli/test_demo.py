@@ -16,7 +16,8 @@ import httpx
 import pytest
 from graphql import build_schema, parse, validate
 
-from tams_gql.cli.demo import QUERIES, welcome
+from tams_gql.cli.demo import welcome
+from tams_gql.http.explorer.queries import QUERIES
 from tams_gql.schema import print_sdl
 from tams_gql.settings import Settings
 

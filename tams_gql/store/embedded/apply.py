@@ -43,6 +43,7 @@ def apply(connection: sqlite3.Connection, changes: ChangeSet) -> Committed:
             _insert(connection, insert)
         for added in changes.add_segments:
             segments.add(connection, added, changes.now_us)
+        segments.refer(connection, [(r.object_id, r.by) for r in changes.refer], changes.now_us)
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode not in _TAKEN:
             raise  # not a matter of timing: the change set itself breaks a rule of the schema

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -28,7 +29,9 @@ _COUNT_UP = """
         max_end_ns = max(coalesce(max_end_ns, ?5), ?5),
         longest_ns = max(longest_ns, ?6), segments_updated = ?7
     WHERE flow_id = ?8"""
-_REFER = "UPDATE objects SET ref_count = ref_count + ? WHERE id = ?"
+_REFER = """UPDATE objects SET ref_count = ref_count + ?1,
+                   orphaned = CASE WHEN ref_count + ?1 = 0 THEN ?2 END
+            WHERE id = ?3"""
 
 # Containment, as the specification asks of DELETE. `start_ns` bounds both ends of the range scan,
 # because a segment inside the window also begins inside it.
@@ -79,8 +82,13 @@ def add(connection: sqlite3.Connection, added: AddSegments, now_us: int) -> None
             *(max(durations), now_us, added.flow_id),
         ),
     )
-    references = Counter(row[_OBJECT] for row in rows)
-    connection.executemany(_REFER, [(n, object_id) for object_id, n in references.items()])
+    references = Counter(str(row[_OBJECT]) for row in rows)
+    refer(connection, references.items(), now_us)
+
+
+def refer(connection: sqlite3.Connection, users: Iterable[tuple[str, int]], now_us: int) -> None:
+    """Change how many users objects have."""
+    connection.executemany(_REFER, [(by, now_us, object_id) for object_id, by in users])
 
 
 def _refuse_overlaps(
@@ -112,7 +120,7 @@ def remove(connection: sqlite3.Connection, removal: RemoveSegments, now_us: int)
         return Removal(0, None)
     references = connection.execute(_REFERENCES, inside).fetchall()
     connection.execute(f"DELETE FROM segments WHERE {_INSIDE}", inside)
-    connection.executemany(_REFER, [(-n, object_id) for object_id, n in references])
+    refer(connection, [(object_id, -n) for object_id, n in references], now_us)
     connection.execute(_COUNT_DOWN, (count, duration, size, now_us, removal.flow_id))
     if removal.event is None:
         return Removal(count, None)

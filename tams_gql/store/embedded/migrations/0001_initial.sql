@@ -99,13 +99,13 @@ CREATE TABLE objects (
     expires INTEGER,
     allocated_flow_id TEXT,
     first_flow_id TEXT,
-    ref_count INTEGER NOT NULL
+    ref_count INTEGER NOT NULL,
+    orphaned INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX objects_by_created ON objects (created, id);
 CREATE INDEX objects_by_init ON objects (init_object_id, id) WHERE init_object_id IS NOT NULL;
 CREATE INDEX objects_by_expiry ON objects (expires, id) WHERE expires IS NOT NULL;
-CREATE INDEX objects_orphaned ON objects (registered, id)
-    WHERE ref_count = 0 AND registered IS NOT NULL;
+CREATE INDEX objects_by_orphaned ON objects (orphaned, id) WHERE orphaned IS NOT NULL;
 
 CREATE TABLE storage_backends (
     id TEXT PRIMARY KEY,

@@ -1,0 +1,87 @@
+"""Storing live segments behind the back of the thread that makes them.
+
+A server that is away for a while must not stop a live source: segments wait in a bounded queue,
+and when that is full the oldest is given up, which leaves a gap in the flow. A refusal is another
+matter and ends the source.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from tams_gql.ingest.api import Catalog
+from tams_gql.ingest.initialisation import Initialisations
+from tams_gql.ingest.live_segments import LiveSegment
+from tams_gql.ingest.progress import Observer
+from tams_gql.ingest.transport import Cancelled
+from tams_gql.ingest.upload import Uploader
+
+_LONGEST_QUEUE: Final = 30
+"""Segments that wait at most: half a minute of video and audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFlows:
+    """Ids of the flows that a live source writes to."""
+
+    video: str
+    audio: str
+
+    def of(self, segment: LiveSegment) -> str:
+        """The flow of a segment."""
+        return self.video if segment.is_video else self.audio
+
+
+class LiveSender:
+    """One thread that uploads and registers segments in the order they were given.
+
+    ``window_ns`` keeps only the newest stretch of each flow; None keeps everything.
+    """
+
+    def __init__(
+        self, catalog: Catalog, flows: LiveFlows, window_ns: int | None, observer: Observer
+    ) -> None:
+        self._catalog = catalog
+        self._flows = flows
+        self._window_ns = window_ns
+        self._observer = observer
+        self._waiting: deque[LiveSegment] = deque()
+        self._changed = threading.Condition()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="live-sender", daemon=True)
+        self._thread.start()
+
+    def send(self, segment: LiveSegment) -> None:
+        """Queue a segment; raises the error that stopped the sender."""
+        with self._changed:
+            if self._error is not None:
+                raise self._error
+            while len(self._waiting) >= _LONGEST_QUEUE:
+                lost = self._waiting.popleft()
+                lost.file.path.unlink(missing_ok=True)
+                self._observer.note(f"gave up {lost.draft.timerange.text}: the server is too slow")
+            self._waiting.append(segment)
+            self._changed.notify()
+
+    def close(self, timeout: float) -> None:
+        """Take no more; wait at most ``timeout`` seconds for what is queued."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            with Uploader(self._catalog, 1) as uploader:
+                initialisations = Initialisations(self._catalog, uploader)
+                while (segment := self._next()) is not None:
+                    self._patiently(lambda s=segment: self._store(uploader, initialisations, s))
+        except Cancelled:
+            pass
+        except BaseException as error:
+            with self._changed:
+                self._error = error

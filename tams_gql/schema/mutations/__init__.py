@@ -1,0 +1,1 @@
+"""The fields of the mutation root, by noun."""

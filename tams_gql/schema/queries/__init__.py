@@ -1,0 +1,1 @@
+"""The fields of the query root, by noun."""
