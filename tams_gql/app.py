@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
@@ -34,12 +34,16 @@ GRAPHQL_PATH = "/graphql"
 _MEDIA_PREFIX = "/media/"
 _LOCAL_LABEL = "local"
 
+Refit = Callable[[Services], Services]
+"""Changes what the program works with: tests count calls, move the clock, let a part fail."""
+
 
 class _Running:
     """What exists between start and stop; a request outside that time is a defect of the server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, refit: Refit | None) -> None:
         self._settings = settings
+        self._refit = refit
         self.services: Services | None = None
 
     def require(self) -> Services:
@@ -82,7 +86,7 @@ class _Running:
                 await stack.enter_async_context(
                     _background(keep_log_short(store.log, settings.event_retention, utc_now_us))
                 )
-            self.services = Services(
+            services = Services(
                 store=store,
                 media=MediaRegistry([local]),
                 feed=feed,
@@ -90,14 +94,18 @@ class _Running:
                 info=ServiceInfo(settings.service_name, settings.service_description, __version__),
                 verify_uploads=settings.verify_uploads,
             )
+            self.services = services if self._refit is None else self._refit(services)
             await stack.enter_async_context(_background(keep_reclaiming(self.services)))
             yield
             self.services = None
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The ASGI application. Its lifespan opens the stores; ``TamsError`` if one cannot be."""
-    running = _Running(settings)
+def create_app(settings: Settings, refit: Refit | None = None) -> Starlette:
+    """The ASGI application. Its lifespan opens the stores; ``TamsError`` if one cannot be.
+
+    ``refit`` is given the services when they are ready, and what it returns is used instead.
+    """
+    running = _Running(settings, refit)
     endpoint = GraphQLEndpoint(
         build_schema(_query_limits(settings)),
         running.new_context,

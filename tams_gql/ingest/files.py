@@ -122,7 +122,7 @@ def _store(
         TemporaryDirectory(prefix="tams-ingest-") as folder,
         Uploader(catalog, options.concurrency, stored) as uploader,
     ):
-        initialisations = Initialisations(catalog, uploader)
+        initialisations = Initialisations(catalog)
         for track in tracks:
             uploader.expect(track.spec.id, track.missing())
         written = write_segments(path, plans, options.container, Path(folder), wanted)

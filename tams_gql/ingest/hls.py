@@ -106,7 +106,7 @@ class _Ingest:
         uploader = stack.enter_context(
             Uploader(self._catalog, self._options.concurrency, self._count)
         )
-        self._initialisations = Initialisations(self._catalog, uploader)
+        self._initialisations = Initialisations(self._catalog)
         while not self._pass(uploader):
             uploader.finish()
             self._wait()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Final
 
 from tams_gql.ingest.api import Catalog
-from tams_gql.ingest.upload import Uploader
+from tams_gql.ingest.mux import WrittenSegment
+from tams_gql.ingest.upload import send_one
 from tams_gql.model.errors import TamsError
 
 _VIDEO: Final = "video/mp4"
@@ -15,9 +18,8 @@ _AUDIO: Final = "audio/mp4"
 class Initialisations:
     """Object ids of the initialisation segments of a run's flows."""
 
-    def __init__(self, catalog: Catalog, uploader: Uploader) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._uploader = uploader
         self._ids: dict[tuple[str, bytes], str] = {}
         self._asked: set[str] = set()
 
@@ -29,8 +31,15 @@ class Initialisations:
             self._recall(flow_id)
         if key not in self._ids:
             content_type = _AUDIO if audio else _VIDEO
-            self._ids[key] = self._uploader.store_initialisation(flow_id, content, content_type)
+            self._ids[key] = self._store(flow_id, content, content_type)
         return self._ids[key]
+
+    def _store(self, flow_id: str, content: bytes, content_type: str) -> str:
+        with NamedTemporaryFile(prefix="tams-init-") as file:
+            file.write(content)
+            file.flush()
+            written = WrittenSegment(Path(file.name), 0, len(content))
+            return send_one(self._catalog, flow_id, written, content_type)
 
     def _recall(self, flow_id: str) -> None:
         latest = self._catalog.latest_init_object(flow_id)

@@ -17,7 +17,6 @@ from tams_gql.ingest.initialisation import Initialisations
 from tams_gql.ingest.live_segments import LiveSegment
 from tams_gql.ingest.progress import Observer
 from tams_gql.ingest.transport import Cancelled
-from tams_gql.ingest.upload import Uploader
 
 _LONGEST_QUEUE: Final = 30
 """Segments that wait at most: half a minute of video and audio."""
@@ -75,13 +74,37 @@ class LiveSender:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        initialisations = Initialisations(self._catalog)
         try:
-            with Uploader(self._catalog, 1) as uploader:
-                initialisations = Initialisations(self._catalog, uploader)
-                while (segment := self._next()) is not None:
-                    self._patiently(lambda s=segment: self._store(uploader, initialisations, s))
+            while (segment := self._next()) is not None:
+                try:
+                    self._store(initialisations, segment)
+                except Unavailable as error:
+                    span = segment.draft.timerange.text
+                    self._observer.note(f"gave up {span}: {error.message}")
+                finally:
+                    segment.file.path.unlink(missing_ok=True)
         except Cancelled:
-            pass
+            return
         except BaseException as error:
             with self._changed:
                 self._error = error
+
+    def _next(self) -> LiveSegment | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended)
+            return self._waiting.popleft() if self._waiting else None
+
+    def _store(self, initialisations: Initialisations, segment: LiveSegment) -> None:
+        flow_id, draft = self._flows.of(segment), segment.draft
+        if segment.file.initialisation:
+            init = initialisations.object_id(
+                flow_id, segment.file.initialisation, audio=not segment.is_video
+            )
+            draft = with_init_object(draft, init)
+        object_id = send_one(self._catalog, flow_id, segment.file)
+        self._catalog.register(flow_id, [(object_id, draft)])
+        self._observer.stored(1, segment.file.size)
+        if self._window_ns is not None:
+            oldest = format_timestamp(draft.timerange.end_ns - self._window_ns)
+            self._catalog.delete_segments(flow_id, TimeRange.parse(f"_{oldest})"))

@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Final, Self
 
@@ -63,6 +61,40 @@ class _Places:
         return self.take()
 
 
+def send_object(
+    catalog: Catalog,
+    segment: WrittenSegment,
+    allocate: Callable[[], Allocation],
+    renew: Callable[[], Allocation],
+) -> str:
+    """Upload a segment's bytes and return the object's id.
+
+    ``renew`` gives another place when the URL of the first has expired. Raises ``Forbidden`` when
+    the store refuses that as well.
+    """
+    for place_for in (allocate, renew):
+        place = place_for()
+        try:
+            catalog.transport.put(
+                place.url, place.headers, segment.path, segment.offset, segment.size
+            )
+        except UrlExpired:
+            continue
+        return place.object_id
+    raise Forbidden("the store refuses the signed upload URL")
+
+
+def send_one(
+    catalog: Catalog, flow_id: str, segment: WrittenSegment, content_type: str | None = None
+) -> str:
+    """Upload a single object of a flow; ``content_type`` when it is not that of the flow."""
+
+    def allocate() -> Allocation:
+        return catalog.allocate(flow_id, 1, content_type)[0]
+
+    return send_object(catalog, segment, allocate, allocate)
+
+
 @dataclass(slots=True)
 class _Queue:
     places: _Places
@@ -104,18 +136,6 @@ class Uploader:
         """``count`` more segments of the flow will come; lets storage be allocated in batches."""
         self._queue(flow_id).places.expect(count)
 
-    def store_initialisation(self, flow_id: str, content: bytes, content_type: str) -> str:
-        """Upload an initialisation segment now and return its object id."""
-        with NamedTemporaryFile(prefix="tams-init-") as file:
-            file.write(content)
-            file.flush()
-            segment = WrittenSegment(Path(file.name), 0, len(content))
-
-            def allocate() -> Allocation:
-                return self._catalog.allocate(flow_id, 1, content_type)[0]
-
-            return self._send(segment, allocate, allocate)
-
     def add(self, flow_id: str, segment: WrittenSegment, draft: SegmentDraft) -> None:
         """Upload a segment in the background and register it in its turn; its file is deleted.
 
@@ -132,32 +152,10 @@ class Uploader:
         try:
             if self._failed.is_set():
                 raise Cancelled
-            return self._send(segment, places.take, places.renew)
+            return send_object(self._catalog, segment, places.take, places.renew)
         finally:
             segment.path.unlink(missing_ok=True)
             self._slots.release()
-
-    def _send(
-        self,
-        segment: WrittenSegment,
-        allocate: Callable[[], Allocation],
-        renew: Callable[[], Allocation],
-    ) -> str:
-        place = allocate()
-        try:
-            self._put(place, segment)
-        except UrlExpired:
-            place = renew()
-            try:
-                self._put(place, segment)
-            except UrlExpired:
-                raise Forbidden("the store refuses the signed upload URL") from None
-        return place.object_id
-
-    def _put(self, place: Allocation, segment: WrittenSegment) -> None:
-        self._catalog.transport.put(
-            place.url, place.headers, segment.path, segment.offset, segment.size
-        )
 
     def _register_ready(self) -> None:
         for flow_id, queue in self._queues.items():

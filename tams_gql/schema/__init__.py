@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, GraphQLInputObjectType, GraphQLSchema, Undefined
 from strawberry.extensions import (
     MaxAliasesLimiter,
     MaxTokensLimiter,
@@ -63,7 +63,7 @@ def build_schema(limits: QueryLimits | None = None) -> CatalogSchema:
         lambda: ParserCache(maxsize=_CACHED_DOCUMENTS),
         lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS),
     ]
-    return CatalogSchema(
+    schema = CatalogSchema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
@@ -71,6 +71,19 @@ def build_schema(limits: QueryLimits | None = None) -> CatalogSchema:
         extensions=extensions,
         config=StrawberryConfig(scalar_map=SCALARS),
     )
+    _drop_null_defaults(schema._schema)
+    return schema
+
+
+def _drop_null_defaults(schema: GraphQLSchema) -> None:
+    """Leave ``= null`` out of the SDL: for an optional input it says nothing."""
+    for kind in schema.type_map.values():
+        fields = getattr(kind, "fields", {})
+        inputs = [*fields.values()] if isinstance(kind, GraphQLInputObjectType) else []
+        inputs += [arg for f in fields.values() for arg in getattr(f, "args", {}).values()]
+        for item in inputs:
+            if item.default_value is None:
+                item.default_value = Undefined
 
 
 def print_sdl() -> str:

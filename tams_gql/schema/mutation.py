@@ -10,5 +10,5 @@ from tams_gql.schema.mutations.storage import StorageMutations
 
 
 @strawberry.type(description="Everything that can be changed.")
-class Mutation(SegmentMutations, StorageMutations, FlowMutations):
-    """The mutation root. Fields are listed from the last base to the first."""
+class Mutation(FlowMutations, StorageMutations, SegmentMutations):
+    """The mutation root."""

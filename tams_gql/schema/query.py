@@ -12,5 +12,5 @@ from tams_gql.schema.queries.sources import SourceQueries
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(ObjectQueries, FlowQueries, SourceQueries, NodeQueries, ServiceQueries):
-    """The query root. Fields are listed from the last base to the first."""
+class Query(ServiceQueries, NodeQueries, SourceQueries, FlowQueries, ObjectQueries):
+    """The query root."""
