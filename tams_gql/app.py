@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from tams_gql import __version__
 from tams_gql.context import Context, Limits, ServiceInfo, Services, utc_now_us
@@ -121,6 +121,7 @@ def create_app(settings: Settings, refit: Refit | None = None) -> Starlette:
     return Starlette(
         routes=[
             Route(GRAPHQL_PATH, endpoint),
+            WebSocketRoute(GRAPHQL_PATH, endpoint),
             *explorer_routes(f"{GRAPHQL_PATH}/static"),
             *health_routes({"store": running.check_store, "media": running.check_media}),
         ],

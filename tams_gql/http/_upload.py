@@ -27,6 +27,14 @@ _S3_CHECKSUM: Final = "x-amz-checksum-"
 # These two say what the checksum headers are, and are none themselves.
 _S3_REMARKS: Final = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-type"})
 
+# To ignore one of these would store something else than the client means.
+_REFUSED: Final = {
+    "Content-Encoding": "send the object as it is",
+    "Content-Range": "send the whole object",
+    "If-Match": "an upload has no conditions",
+    "If-None-Match": "an upload has no conditions",
+}
+
 
 class UploadStalled(TamsError):
     """The client stopped sending in the middle of an upload."""
@@ -79,8 +87,8 @@ class UploadBody:
 def check_declarations(headers: Headers, content_type: str) -> None:
     """Refuse what would store something else than what the URL is signed for.
 
-    Raises BadInput if the content type is not the signed one, or if the body is not the plain,
-    whole object.
+    Raises BadInput if the content type is not the signed one, if the body is not the plain, whole
+    object, or if the upload is conditional.
     """
     declared = headers.get("content-type", "").strip()
     if declared.lower() != content_type.lower():
@@ -89,12 +97,9 @@ def check_declarations(headers: Headers, content_type: str) -> None:
             f"this URL is signed for {content_type}",
             field="Content-Type",
         )
-    for name in ("Content-Encoding", "Content-Range"):
+    for name, instead in _REFUSED.items():
         if name in headers:
-            raise BadInput(
-                f"{name}: {shown(headers[name])} is not allowed; send the whole object as it is",
-                field=name,
-            )
+            raise BadInput(f"{name}: {shown(headers[name])} is not allowed; {instead}", field=name)
 
 
 def declared_length(headers: Headers) -> int | None:

@@ -19,6 +19,10 @@ from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.http.base import BaseRequestProtocol
 from strawberry.schema import BaseSchema
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    BaseGraphQLTransportWSHandler,
+)
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, SubscribeMessage
 from strawberry.types import ExecutionResult
 
 from tams_gql.context import Context
@@ -27,8 +31,32 @@ from tams_gql.http.explorer.page import PAGE_HEADERS
 _INIT_SECONDS = 10
 
 
+class _TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
+    """The protocol of the library, for clients that keep to it and for others."""
+
+    async def handle_message(self, message: Message) -> None:
+        if _is_message(message):
+            await super().handle_message(message)
+        else:
+            await self.handle_invalid_message("Failed to parse message")
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        most, count = self.max_subscriptions_per_connection, len(self.operations)
+        is_new = self.connection_acknowledged and message["id"] not in self.operations
+        if most is None or count < most or not is_new:
+            await super().handle_subscribe(message)
+            return
+        text = f"max_subscriptions_per_connection: {most} operations run on this connection already"
+        error = GraphQLError(text, extensions={"code": "LIMIT_EXCEEDED", "limit": most})
+        await self.send_message(
+            {"id": message["id"], "type": "error", "payload": [error.formatted]}
+        )
+
+
 class GraphQLEndpoint(GraphQL[Context, None]):
     """Answers queries and mutations over HTTP, and everything over graphql-transport-ws."""
+
+    graphql_transport_ws_handler_class = _TransportWs
 
     def __init__(
         self,
@@ -94,6 +122,13 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             message = f"request_timeout: the operation took longer than {limit} seconds"
             return ExecutionResult(data=None, errors=[GraphQLError(message, extensions=extensions)])
 
+    def parse_json(self, data: str | bytes) -> Any:
+        """The JSON of a body or parameter. The library takes for granted that it is no scalar."""
+        parsed = super().parse_json(data)
+        if parsed is not None and not isinstance(parsed, dict | list):
+            raise HTTPException(400, "A JSON object is expected")
+        return parsed or {}
+
     def decode_json(self, data: str | bytes) -> object:
         return orjson.loads(data)
 
@@ -111,6 +146,24 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         if sub_response.status_code:
             response.status_code = sub_response.status_code
         return response
+
+
+def _is_message(message: object) -> bool:
+    """Whether a client's message has the shape of the protocol; its type may be unknown."""
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return False
+    if message["type"] == "complete":
+        return isinstance(message.get("id"), str)
+    if message["type"] != "subscribe":
+        return True
+    asked = message.get("payload")
+    return (
+        isinstance(message.get("id"), str)
+        and isinstance(asked, dict)
+        and isinstance(asked.get("query"), str)
+        and isinstance(asked.get("variables"), dict | None)
+        and isinstance(asked.get("operationName"), str | None)
+    )
 
 
 def _refusal(status: int, reason: str) -> JSONResponse:

@@ -130,6 +130,9 @@ def _nearest(groups: Sequence[Part], target: Fraction) -> list[Part]:
             parts.append(group)
         else:
             parts[-1] = current.join(group)
+    # A remainder is not worth an object of its own, and some readers do not recognise tiny files.
+    if len(parts) > 1 and 2 * (parts[-1].end - parts[-1].start) < target:
+        parts[-2:] = [parts[-2].join(parts[-1])]
     return parts
 
 

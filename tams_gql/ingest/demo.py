@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Final
 
 from tams_gql.ingest.api import Catalog
@@ -15,10 +16,11 @@ from tams_gql.ingest.files import Outcome, ingest_file
 from tams_gql.ingest.flows import COMPLETE, FlowSpec, Member
 from tams_gql.ingest.generate import generate_programme
 from tams_gql.ingest.ids import IdMaker
-from tams_gql.ingest.live import Clock, LiveOptions, run_live
+from tams_gql.ingest.live import Clock, LiveOptions, WallClock, run_live
 from tams_gql.ingest.options import IngestOptions
 from tams_gql.ingest.plan import StreamPlan
-from tams_gql.ingest.progress import Observer
+from tams_gql.ingest.progress import Observer, Silent
+from tams_gql.ingest.transport import Transport
 
 LABEL: Final = "Demo programme"
 LIVE_LABEL: Final = "Demo live channel"
@@ -102,10 +104,10 @@ def store_programme(catalog: Catalog, options: IngestOptions, observer: Observer
     with TemporaryDirectory(prefix="tams-demo-") as folder:
         path = Path(folder) / "demo programme.mp4"
         generate_programme(path)
-        return ingest_file(catalog, path, options, observer, naming)
+        return ingest_file(catalog, path, options, observer, naming, LABEL)
 
 
-def run_demo(
+def play_demo(
     catalog: Catalog,
     options: IngestOptions,
     observer: Observer,
@@ -122,3 +124,26 @@ def run_demo(
     else:
         observer.end(f"{LABEL}: {outcome.stored} segments stored, {outcome.known} were there")
     run_live(catalog, options, LiveOptions(LIVE_LABEL, window_ns), observer, clock)
+
+
+def run_demo(
+    url: str,
+    *,
+    stop: Event,
+    observer: Observer | None = None,
+    options: IngestOptions | None = None,
+    token: str | None = None,
+    window_ns: int | None = None,
+) -> None:
+    """Play the demo against the server at ``url`` until ``stop`` is set.
+
+    Raises the ``TamsError`` of what the server refuses.
+    """
+    with Transport(url, token=token) as transport:
+        play_demo(
+            Catalog(transport),
+            options or IngestOptions(),
+            observer or Silent(),
+            WallClock(stop),
+            window_ns,
+        )

@@ -60,11 +60,13 @@ def ingest_file(
     options: IngestOptions,
     observer: Observer,
     naming: Naming | None = None,
+    title: str | None = None,
 ) -> Outcome:
     """Store ``path``: one flow for each stream, and a multi flow that collects them.
 
-    What is registered already is skipped, so an interrupted run can simply be repeated. Raises
-    ``UnusableMedia`` for the file's faults and the server's errors as they are.
+    What is registered already is skipped, so an interrupted run can simply be repeated. ``title``
+    is what the observer is told, by default the path. Raises ``UnusableMedia`` for the file's
+    faults and the server's errors as they are.
     """
     naming = naming or FileNaming(path, options)
     media = scan_file(path, options.container)
@@ -80,7 +82,7 @@ def ingest_file(
     for track in tracks:
         track.known = {s.timerange: s for s in catalog.segments(track.spec.id)}
     missing = sum(track.missing() for track in tracks)
-    observer.begin(str(path), missing)
+    observer.begin(title or str(path), missing)
     if missing:
         _store(catalog, path, tracks, options, observer)
     for track in tracks:

@@ -22,6 +22,7 @@ from tams_gql.ingest.progress import Observer
 from tams_gql.model.errors import Conflict, TamsError
 from tams_gql.model.time import NS, format_timestamp
 
+DEFAULT_LABEL: Final = "Live test card"
 WAITING: Final = "AWAITING_CONTENT"
 
 _LONGEST_LAG_NS: Final = 4 * NS
@@ -58,7 +59,7 @@ class WallClock:
 class LiveOptions:
     """How the live source is stored; ``window_ns`` keeps only the newest stretch."""
 
-    label: str = "Live test card"
+    label: str = DEFAULT_LABEL
     window_ns: int | None = None
 
 

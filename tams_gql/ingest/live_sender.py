@@ -17,6 +17,9 @@ from tams_gql.ingest.initialisation import Initialisations
 from tams_gql.ingest.live_segments import LiveSegment
 from tams_gql.ingest.progress import Observer
 from tams_gql.ingest.transport import Cancelled
+from tams_gql.ingest.upload import send_one, with_init_object
+from tams_gql.model.errors import Unavailable
+from tams_gql.model.time import TimeRange, format_timestamp
 
 _LONGEST_QUEUE: Final = 30
 """Segments that wait at most: half a minute of video and audio."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -35,6 +37,8 @@ _FORMATS: Final[dict[Container, str]] = {"ts": "mpegts", "fmp4": "mp4"}
 _MAX_DELAY_US: Final = int(PCR_LEAD_TICKS * TS_TIME_BASE * 1_000_000) // 2
 
 _TS_OPTIONS: Final = {
+    # Counters start anew in each segment; this says so to who plays one after the other.
+    "mpegts_flags": "+initial_discontinuity",
     "max_delay": str(_MAX_DELAY_US),
     # One PES packet per frame: else only the first of several frames has a time of its own.
     "pes_payload_size": "0",
@@ -44,6 +48,10 @@ _TS_OPTIONS: Final = {
     "sdt_period": "10",
     "pcr_period": "80",
 }
+
+_USUAL_LAYOUTS: Final = dict(
+    enumerate(("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"), start=1)
+)
 
 # FFmpeg learns the set-up of these codecs from their packets, so their "moov" has to wait.
 _DESCRIBED_BY_PACKETS: Final = frozenset({"ac3", "eac3"})
@@ -91,6 +99,8 @@ class SegmentWriter:
         stream = self._output.add_stream_from_template(template, opaque=True)
         stream.time_base = self._time_base
         if self._container == "fmp4":
+            if isinstance(template, AudioStream) and isinstance(stream, AudioStream):
+                _name_channels(stream.codec_context, template)
             if self._codec == "hevc":
                 stream.codec_context.codec_tag = "hvc1"  # Apple's players want this one
             # FFmpeg's parsers keep re-estimating it, and the initialisation would change with it.
@@ -137,6 +147,16 @@ class SegmentWriter:
         """Give the segment up and remove what was written."""
         self._output.close()
         self._path.unlink(missing_ok=True)
+
+
+def _name_channels(context: AudioCodecContext, template: AudioStream) -> None:
+    """Assume the usual loudspeakers where the source only counts channels, as WAV files may."""
+    layout = template.layout
+    if layout.name.endswith(" channels"):
+        usual = _USUAL_LAYOUTS.get(layout.nb_channels)
+        if usual is None:
+            raise ValueError(f"{layout.nb_channels} channels without a layout")
+        context.layout = usual
 
 
 def _open(path: Path, container: Container, codec: str, number: int) -> OutputContainer:

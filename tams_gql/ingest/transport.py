@@ -7,9 +7,11 @@ pauses; anything else is final. Signed URLs and credentials never get into a mes
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
@@ -40,6 +42,12 @@ _BY_CODE: Final[dict[str, type[TamsError]]] = {
 _BLOCK_BYTES: Final = 1 << 18
 
 _T = TypeVar("_T")
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """The trusted authorities, which take a tenth of a second to load."""
+    return httpx.create_ssl_context()
 
 
 class Cancelled(Exception):
@@ -83,7 +91,8 @@ def error_of(answer: Mapping[str, Any]) -> TamsError:
 class Transport:
     """One connection pool for GraphQL calls, uploads and downloads; safe to use from threads.
 
-    ``stop`` ends pauses and refuses new calls once it is set.
+    ``stop`` ends pauses and refuses new calls once it is set. ``timeout`` is the longest silence
+    in seconds.
     """
 
     def __init__(
@@ -93,6 +102,7 @@ class Transport:
         token: str | None = None,
         retry: Retry | None = None,
         stop: threading.Event | None = None,
+        timeout: float = 60,
     ) -> None:
         base = base_url.rstrip("/").removesuffix("/graphql")
         if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
@@ -101,7 +111,11 @@ class Transport:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._retry = retry or Retry()
         self.stop = stop or threading.Event()
-        self._client = httpx.Client(timeout=httpx.Timeout(60, connect=5), follow_redirects=False)
+        self._client = httpx.Client(
+            verify=_tls(),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 5)),
+            follow_redirects=False,
+        )
 
     def __enter__(self) -> Self:
         return self

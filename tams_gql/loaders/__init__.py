@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 
 from aiodataloader import DataLoader
 
@@ -16,17 +17,28 @@ from tams_gql.store.records import (
     FlowRecord,
     MemberRecord,
     ObjectRecord,
+    ProfileRecord,
     SegmentRecord,
     SourceRecord,
+    values,
 )
-from tams_gql.store.scan import OrderBy, Scan, SegmentWindow
-from tams_gql.store.tables import COLLECTIONS, SEGMENTS
+from tams_gql.store.scan import (
+    CoverageWindow,
+    Covered,
+    OrderBy,
+    Partitioned,
+    Scan,
+    SegmentWindow,
+    is_in,
+)
+from tams_gql.store.tables import COLLECTIONS, FLOWS, SEGMENTS, SERVICE
 
 _IN_ORDER = (OrderBy("position"),)
 _MEMBERS = Scan(COLLECTIONS, COLLECTIONS.columns, order=_IN_ORDER)
 _SOURCE_MEMBERS = Scan(
     COLLECTIONS, COLLECTIONS.columns, order=(OrderBy("position"), OrderBy("parent_id"))
 )
+_FLOW_IDS = Scan(FLOWS, ("id",), order=(OrderBy("id"),))
 _PARENTS = Scan(COLLECTIONS, COLLECTIONS.columns, order=(OrderBy("parent_id"),))
 
 
@@ -69,6 +81,51 @@ class Loaders:
     def segment_count_by_window(self) -> DataLoader[SegmentWindow, int]:
         async def load(keys: list[SegmentWindow]) -> list[int]:
             return await self.reads.count_windows(keys)
+
+        return DataLoader(load, max_batch_size=batch.MAX_BATCH)
+
+    @cached_property
+    def coverage_by_window(self) -> DataLoader[CoverageWindow, Covered]:
+        async def load(keys: list[CoverageWindow]) -> list[Covered]:
+            return await self.reads.coverage(keys)
+
+        return DataLoader(load, max_batch_size=batch.MAX_BATCH)
+
+    @cached_property
+    def count_by_scan(self) -> DataLoader[Scan, int]:
+        async def load(keys: list[Scan]) -> list[int]:
+            return await self.reads.count(keys)
+
+        return DataLoader(load, max_batch_size=batch.MAX_BATCH)
+
+    @cached_property
+    def flows_by_scan(self) -> DataLoader[Scan, Page[FlowRecord]]:
+        return batch.scans(self.reads, FlowRecord)
+
+    @cached_property
+    def segments_by_scan(self) -> DataLoader[Scan, Page[SegmentRecord]]:
+        return batch.scans(self.reads, SegmentRecord)
+
+    @cached_property
+    def profile_by_id(self) -> DataLoader[str, ProfileRecord | None]:
+        return batch.by_key(self.reads, ProfileRecord)
+
+    @cached_property
+    def service_value_by_name(self) -> DataLoader[str, str | None]:
+        async def load(keys: list[str]) -> list[str | None]:
+            scan = Scan(SERVICE, SERVICE.columns, where=(is_in("name", keys),))
+            (found,) = await self.reads.scan([scan])
+            stored = dict(zip(values(found.column(0)), values(found.column(1)), strict=True))
+            return [stored.get(key) for key in keys]
+
+        return DataLoader(load)
+
+    @cached_property
+    def flow_ids_by_source(self) -> DataLoader[str, list[str]]:
+        async def load(keys: list[str]) -> list[list[str]]:
+            found = await self.reads.partitions(Partitioned(_FLOW_IDS, "source_id", tuple(keys)))
+            ids = values(found.batch.column(0))
+            return [ids[a:b] for a, b in pairwise(found.offsets)]
 
         return DataLoader(load, max_batch_size=batch.MAX_BATCH)
 

@@ -77,6 +77,19 @@ def counts(reads: ReadSession, column: str) -> DataLoader[Part, int]:
     return DataLoader(load, max_batch_size=MAX_BATCH)
 
 
+def scans(reads: ReadSession, kind: type[R]) -> DataLoader[Scan, Page[R]]:
+    """One page per scan, for lists that siblings ask for with conditions of their own."""
+
+    async def load(keys: list[Scan]) -> list[Page[R]]:
+        batches = await reads.scan(keys)
+        return [
+            page_of(records(batch, kind), key.limit)
+            for key, batch in zip(keys, batches, strict=True)
+        ]
+
+    return DataLoader(load, max_batch_size=MAX_BATCH)
+
+
 def all_of(reads: ReadSession, kind: type[R], scan: Scan, column: str) -> DataLoader[str, list[R]]:
     """All rows per value of ``column``, for relations that are bounded by nature."""
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pyarrow as pa
 
 from tams_gql.store.port import CatalogStore, Groups, ReadSession
-from tams_gql.store.scan import Partitioned, Scan, SegmentWindow
+from tams_gql.store.scan import CoverageWindow, Covered, Partitioned, Scan, SegmentWindow
 
 
 class RequestReads:
@@ -46,6 +46,9 @@ class RequestReads:
 
     async def windows(self, columns: tuple[str, ...], windows: Sequence[SegmentWindow]) -> Groups:
         return await (await self._entered()).windows(columns, windows)
+
+    async def coverage(self, windows: Sequence[CoverageWindow]) -> list[Covered]:
+        return await (await self._entered()).coverage(windows)
 
     async def count(self, scans: Sequence[Scan]) -> list[int]:
         return await (await self._entered()).count(scans)

@@ -7,7 +7,9 @@ import logging
 import os
 import re
 import secrets
+import stat
 import time
+from contextlib import suppress
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -27,6 +29,8 @@ _SUFFIX: Final = ".object"
 _DRAFTS: Final = ".drafts"
 _MAX_NAME_CHARS: Final = 200  # file systems allow 255 bytes
 _ESCAPED = re.compile(rb"[^0-9a-z_-]")
+# A key that is its own path: nothing to escape in it, and none of its names too long.
+_PLAIN_KEY = re.compile(rf"[0-9a-z_/-]{{1,{_MAX_NAME_CHARS}}}")
 
 
 def file_name(segment: str) -> str:
@@ -49,6 +53,7 @@ class ObjectFiles:
         (root / _DRAFTS).mkdir(parents=True, exist_ok=True)
         # The folder itself may be reached by a link; below it, none is followed.
         self._root = root.resolve()
+        self._root_length = len(str(self._root))
         self._max_object_bytes = max_object_bytes
         self._durable = durable
 
@@ -56,12 +61,12 @@ class ObjectFiles:
         """The object under ``key``, or None. A damaged file is logged and counts as none."""
         path = self._path(key)
         try:
-            if not _is_reached_without_links(path):
+            if self._leads_through_a_link(path):
                 raise DamagedObject("a folder on the way to it is a symbolic link")
             return open_stored(path)
         except FileNotFoundError:
             return None
-        except DamagedObject as error:
+        except (DamagedObject, NotADirectoryError) as error:
             logger.error("the file of media object %r is damaged: %s", key, error)
             return None
 
@@ -79,8 +84,9 @@ class ObjectFiles:
         Its folder stays: there is about one an hour, and removing it would race with uploads.
         """
         path = self._path(key)
-        if _is_reached_without_links(path):
-            path.unlink(missing_ok=True)
+        if not self._leads_through_a_link(path):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                Path(path).unlink()
 
     def draft(self, key: str, *, content_type: str, checksums: Checksums) -> Draft:
         """A new upload for ``key``, in the objects' own file system so that a rename ends it."""
@@ -91,7 +97,7 @@ class ObjectFiles:
             content_type=content_type,
             checksums=checksums,
             max_bytes=self._max_object_bytes,
-            publish=partial(self._publish, path, self._path(key)),
+            publish=partial(self._publish, path, Path(self._path(key))),
         )
 
     def remove_stale_drafts(self) -> int:
@@ -115,15 +121,30 @@ class ObjectFiles:
         finally:
             path.unlink(missing_ok=True)
 
-    def _path(self, key: str) -> Path:
-        *folders, last = (file_name(segment) for segment in check_key(key).split("/"))
-        return self._root.joinpath(*folders, last + _SUFFIX)
+    def _path(self, key: str) -> str:
+        # Text and no Path: a registration looks at thousands of these.
+        check_key(key)
+        if _PLAIN_KEY.fullmatch(key):
+            return f"{self._root}/{key}{_SUFFIX}"
+        return f"{self._root}/{'/'.join(map(file_name, key.split('/')))}{_SUFFIX}"
+
+    def _leads_through_a_link(self, path: str) -> bool:
+        """Whether a folder between the root and the file is a symbolic link."""
+        end = path.rfind("/")
+        while end > self._root_length:
+            try:
+                if stat.S_ISLNK(os.lstat(path[:end]).st_mode):
+                    return True
+            except (FileNotFoundError, NotADirectoryError):
+                pass  # no such folder; what is above it still counts
+            end = path.rfind("/", 0, end)
+        return False
 
     def _publish(self, draft: Path, path: Path, file: FileIO) -> None:
         """Rename a complete draft into its place."""
         if self._durable:
             os.fsync(file.fileno())
-        if not _is_reached_without_links(path):
+        if self._leads_through_a_link(str(path)):
             raise Unavailable("the media folder holds a symbolic link where a folder belongs")
         self._make_folder(path.parent)
         draft.replace(path)
@@ -145,7 +166,3 @@ class ObjectFiles:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _is_reached_without_links(path: Path) -> bool:
-    return os.path.realpath(path.parent) == str(path.parent)

@@ -17,7 +17,6 @@ import stat
 import struct
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -95,7 +94,7 @@ class StoredObject:
         self.close()
 
 
-def open_stored(path: Path) -> StoredObject:
+def open_stored(path: str) -> StoredObject:
     """Open the object in ``path``. Blocks.
 
     Raises FileNotFoundError if there is none, and DamagedObject if what is there is not a whole

@@ -8,8 +8,8 @@ from tams_gql.context import Context
 from tams_gql.model.errors import NotFound, ReadOnly
 from tams_gql.model.events import EventType
 from tams_gql.model.time import TimeRange
-from tams_gql.resolvers.attempts import until_fresh
 from tams_gql.resolvers.documents import to_json_text
+from tams_gql.resolvers.idempotency import NO_KEY, Earlier, Idempotency, once
 from tams_gql.store.changes import ChangeSet, Expect, NewEvent, RemoveSegments
 from tams_gql.store.records import FlowRecord
 from tams_gql.store.tables import FLOWS
@@ -40,7 +40,12 @@ def removal_of(
 
 
 async def delete_segments(
-    ctx: Context, flow_id: str, covered_by: TimeRange | None, object_id: str | None
+    ctx: Context,
+    flow_id: str,
+    covered_by: TimeRange | None,
+    object_id: str | None,
+    *,
+    idempotency: Idempotency = NO_KEY,
 ) -> SegmentsDeleted:
     """Delete the segments lying wholly inside ``covered_by``, not those it only touches.
 
@@ -58,8 +63,13 @@ async def delete_segments(
         changes = ChangeSet(ctx.services.now_us())
         changes.expect.append(Expect(FLOWS, (flow_id,), {"read_only": False}))
         changes.remove_segments.append(removal_of(flow, window, object_id))
+        idempotency.remember(changes, {})
         committed = await ctx.commit(changes)
         cursor = ctx.services.feed.cursor(committed.position)
         return SegmentsDeleted(committed.removed[0], cursor)
 
-    return await until_fresh(attempt)
+    async def replay(earlier: Earlier) -> SegmentsDeleted:
+        (count,) = earlier.response["removed"]
+        return SegmentsDeleted(count, earlier.cursor)
+
+    return await once(ctx, idempotency, replay, attempt)

@@ -6,14 +6,16 @@ rest of what the client sent, vendor keys included, so that nothing is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from tams_gql.model.events import EventType
 from tams_gql.model.flow import FlowBody
 from tams_gql.model.time import format_timestamp
+from tams_gql.store.changes import NewEvent
 from tams_gql.store.records import FlowRecord, MemberRecord, SegmentRecord, SourceRecord
 
 _TEXT_COLUMNS = (
@@ -31,6 +33,22 @@ def to_json_text(value: object) -> str:
 def tags_text(tags: object) -> str | None:
     """Tags as stored: NULL for none."""
     return to_json_text(tags) if tags else None
+
+
+def stored_tags(text: str | None) -> dict[str, Any]:
+    """Tags from their stored form."""
+    return {} if text is None else orjson.loads(text)
+
+
+def search_text(label: object, description: object, tags: Mapping[str, Any] | None) -> str | None:
+    """What text search looks at: one line each for label, description and every tag value.
+
+    Case-folded, as the terms of a search are. Terms hold no white space, so none spans two lines.
+    """
+    lines = [text for text in (label, description) if isinstance(text, str)]
+    for value in (tags or {}).values():
+        lines += [value] if isinstance(value, str) else value
+    return "\n".join(lines).casefold() or None
 
 
 def rfc3339(us: int) -> str:
@@ -79,6 +97,7 @@ def flow_row(
         created=created,
         metadata_updated=updated,
         version=version,
+        search=search_text(flow.label, flow.description, document.get("tags")),
         body=to_json_text(body),
         **columns,
     )
@@ -89,7 +108,7 @@ def flow_document(row: FlowRecord, members: Sequence[MemberRecord]) -> dict[str,
     document: dict[str, Any] = {"id": row.id, "source_id": row.source_id, "format": row.format}
     document |= {name: value for name in _TEXT_COLUMNS if (value := getattr(row, name)) is not None}
     document |= orjson.loads(row.body)
-    document["tags"] = {} if row.tags is None else orjson.loads(row.tags)
+    document["tags"] = stored_tags(row.tags)
     document["read_only"] = row.read_only
     document["created"] = rfc3339(row.created)
     document["metadata_updated"] = rfc3339(row.metadata_updated)
@@ -113,7 +132,7 @@ def source_document(row: SourceRecord) -> dict[str, Any]:
     for name in ("label", "description", "created_by", "updated_by"):
         if (value := getattr(row, name)) is not None:
             document[name] = value
-    document["tags"] = {} if row.tags is None else orjson.loads(row.tags)
+    document["tags"] = stored_tags(row.tags)
     document["created"] = rfc3339(row.created)
     document["updated"] = rfc3339(row.updated)
     return document
@@ -140,3 +159,8 @@ def segments_from_columns(columns: dict[str, list[Any]]) -> list[SegmentRecord]:
 def range_text(start_ns: int, end_ns: int) -> str:
     """A bounded range in canonical form."""
     return f"[{format_timestamp(start_ns)}_{format_timestamp(end_ns)})"
+
+
+def source_event(kind: EventType, row: SourceRecord) -> NewEvent:
+    """The announcement of a source as it is now."""
+    return NewEvent(kind, row.id, None, to_json_text({"source": source_document(row)}))

@@ -1,12 +1,36 @@
-"""What sources and flows can be filtered and ordered by, in domain terms."""
+"""What lists can be filtered, searched and ordered by, in domain terms.
+
+A filter is a set of conditions that must all hold, and may nest others: ``every`` of which must
+match, ``some`` of which one must, and ``none`` of which may. The plain part becomes predicates that
+every backend pushes down; nesting becomes a combined condition that stays exact.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from tams_gql.model.errors import BadInput
 from tams_gql.model.formats import ContentFormat, FlowStatus
-from tams_gql.store.scan import OrderBy, Tagged, Where, eq, is_in
+from tams_gql.model.time import TimeRange
+from tams_gql.store.scan import (
+    AllOf,
+    Among,
+    AnyOf,
+    Condition,
+    Not,
+    Op,
+    OrderBy,
+    Tagged,
+    Where,
+    compare,
+    eq,
+    is_in,
+)
+from tams_gql.store.tables import FLOW_COUNTERS
+
+MAX_SEARCH_TERMS = 16
 
 
 class SourceSort(Enum):
@@ -27,25 +51,42 @@ class FlowSort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SourceFilter:
-    """All given conditions must hold; None leaves one out."""
+    """Conditions on sources; None leaves one out. Times are microseconds UTC."""
 
     ids: tuple[str, ...] | None = None
     formats: tuple[ContentFormat, ...] | None = None
     label: str | None = None
+    created_after: int | None = None
+    created_before: int | None = None
+    updated_after: int | None = None
     tags: tuple[Tagged, ...] = ()
+    every: tuple[SourceFilter, ...] = ()
+    some: tuple[SourceFilter, ...] | None = None
+    none: SourceFilter | None = None
 
     def where(self) -> tuple[Where, ...]:
         """The conditions on columns."""
-        return _conditions(
-            None if self.ids is None else is_in("id", self.ids),
-            None if self.formats is None else is_in("format", [f.value for f in self.formats]),
-            None if self.label is None else eq("label", self.label),
+        return _given(
+            _in("id", self.ids),
+            _in("format", self.formats),
+            _equal("label", self.label),
+            _bound("created", Op.GT, self.created_after),
+            _bound("created", Op.LT, self.created_before),
+            _bound("updated", Op.GT, self.updated_after),
         )
+
+    def beyond(self) -> tuple[Condition, ...]:
+        """The conditions that are not on columns of the table."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
 class FlowFilter:
-    """All given conditions must hold; None leaves one out."""
+    """Conditions on flows; None leaves one out. Times are microseconds UTC.
+
+    ``timerange`` matches flows whose own time range, from first to last segment, overlaps it
+    (TAMS 8.2, GET flows).
+    """
 
     ids: tuple[str, ...] | None = None
     source_ids: tuple[str, ...] | None = None
@@ -55,33 +96,94 @@ class FlowFilter:
     label: str | None = None
     statuses: tuple[FlowStatus, ...] | None = None
     read_only: bool | None = None
+    generation: int | None = None
     frame_width: int | None = None
     frame_height: int | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    init_segments: bool | None = None
     profile_id: str | None = None
+    timerange: TimeRange | None = None
+    created_after: int | None = None
+    created_before: int | None = None
+    updated_after: int | None = None
     tags: tuple[Tagged, ...] = ()
+    every: tuple[FlowFilter, ...] = ()
+    some: tuple[FlowFilter, ...] | None = None
+    none: FlowFilter | None = None
 
     def where(self) -> tuple[Where, ...]:
         """The conditions on columns."""
-        exact = {
-            "codec": self.codec,
-            "container": self.container,
-            "label": self.label,
-            "read_only": self.read_only,
-            "frame_width": self.frame_width,
-            "frame_height": self.frame_height,
-            "profile_id": self.profile_id,
-        }
-        return _conditions(
-            None if self.ids is None else is_in("id", self.ids),
-            None if self.source_ids is None else is_in("source_id", self.source_ids),
-            None if self.formats is None else is_in("format", [f.value for f in self.formats]),
-            None if self.statuses is None else is_in("status", [s.value for s in self.statuses]),
-            *(eq(column, value) for column, value in exact.items() if value is not None),
+        exact = (
+            *("codec", "container", "label", "read_only", "generation", "frame_width"),
+            *("frame_height", "sample_rate", "channels", "profile_id"),
+        )
+        return _given(
+            _in("id", self.ids),
+            _in("source_id", self.source_ids),
+            _in("format", self.formats),
+            _in("status", self.statuses),
+            *(_equal(column, getattr(self, column)) for column in exact),
+            self._init_segments(),
+            _bound("created", Op.GT, self.created_after),
+            _bound("created", Op.LT, self.created_before),
+            _bound("metadata_updated", Op.GT, self.updated_after),
         )
 
+    def _init_segments(self) -> Where | None:
+        # Absent means false (TAMS 8.2, essence parameter `init_segments`).
+        if self.init_segments is None:
+            return None
+        if self.init_segments:
+            return eq("init_segments", True)
+        return Where("init_segments", (*eq("init_segments", False).any_of, *_NULL.any_of))
 
-def _conditions(*where: Where | None) -> tuple[Where, ...]:
-    return tuple(w for w in where if w is not None)
+    def beyond(self) -> tuple[Condition, ...]:
+        """The conditions that are not on columns of the table."""
+        if self.timerange is None:
+            return ()
+        overlap = (
+            compare("min_start_ns", Op.LT, self.timerange.end_ns),
+            compare("max_end_ns", Op.GT, self.timerange.start_ns),
+        )
+        return (Among("id", FLOW_COUNTERS, "flow_id", overlap),)
+
+
+_NULL = compare("init_segments", Op.IS_NULL)
+
+Filter = SourceFilter | FlowFilter
+
+
+def matching(chosen: Filter, search: str | None = None) -> Condition | None:
+    """What of a filter is more than ``where()`` and ``tags``; None if nothing is.
+
+    Raises ``BadInput`` for a search of too many terms.
+    """
+    parts = (*_nested(chosen), *search_terms(search))
+    return AllOf(parts) if parts else None
+
+
+def _nested(chosen: Filter) -> tuple[Condition, ...]:
+    parts: list[Condition] = [*chosen.beyond(), *map(_whole, chosen.every)]
+    if chosen.some is not None:
+        parts.append(AnyOf(tuple(map(_whole, chosen.some))))
+    if chosen.none is not None:
+        parts.append(Not(_whole(chosen.none)))
+    return tuple(parts)
+
+
+def _whole(chosen: Filter) -> Condition:
+    return AllOf((*chosen.where(), *chosen.tags, *_nested(chosen)))
+
+
+def search_terms(search: str | None) -> tuple[Where, ...]:
+    """Every word must occur, in any case, inside the label, the description or a tag value."""
+    terms = [] if search is None else search.casefold().split()
+    if len(terms) > MAX_SEARCH_TERMS:
+        raise BadInput(
+            f"search: {len(terms)} words are too many; at most {MAX_SEARCH_TERMS}", field="search"
+        )
+    return tuple(compare("search", Op.CONTAINS, term) for term in dict.fromkeys(terms))
 
 
 def order_by(sort: SourceSort | FlowSort, descending: bool | None) -> tuple[OrderBy, ...]:
@@ -91,3 +193,25 @@ def order_by(sort: SourceSort | FlowSort, descending: bool | None) -> tuple[Orde
     """
     down = sort.value != "label" if descending is None else descending
     return (OrderBy(sort.value, down), OrderBy("id", down))
+
+
+def _given(*where: Where | None) -> tuple[Where, ...]:
+    return tuple(w for w in where if w is not None)
+
+
+def _in(column: str, values: Sequence[str | Enum] | None) -> Where | None:
+    if values is None:
+        return None
+    return is_in(column, _plain(values))
+
+
+def _plain(values: Iterable[str | Enum]) -> list[str]:
+    return [str(v.value) if isinstance(v, Enum) else v for v in values]
+
+
+def _equal(column: str, value: str | int | None) -> Where | None:
+    return None if value is None else eq(column, value)
+
+
+def _bound(column: str, op: Op, value: int | None) -> Where | None:
+    return None if value is None else compare(column, op, value)

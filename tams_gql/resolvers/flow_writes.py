@@ -8,18 +8,27 @@ from dataclasses import dataclass
 from tams_gql.context import Context
 from tams_gql.model.errors import BadInput, Conflict, NotFound, ReadOnly
 from tams_gql.model.events import EventType
-from tams_gql.model.flow import FlowBody, parse_flow, patch_flow
+from tams_gql.model.flow import (
+    FlowBody,
+    ProfileFlowBody,
+    apply_profile,
+    parse_flow_put,
+    patch_flow,
+)
+from tams_gql.model.technical import TECHNICAL_KEYS
 from tams_gql.model.time import TimeRange
-from tams_gql.resolvers.attempts import until_fresh
 from tams_gql.resolvers.collections import check_members
 from tams_gql.resolvers.deletion import removal_of
 from tams_gql.resolvers.documents import (
     flow_document,
     flow_row,
     members_of,
-    source_document,
+    search_text,
+    source_event,
     to_json_text,
 )
+from tams_gql.resolvers.idempotency import NO_KEY, Earlier, Idempotency, once
+from tams_gql.resolvers.profiles import technical_of
 from tams_gql.store.changes import (
     ChangeSet,
     Delete,
@@ -55,23 +64,49 @@ class FlowDeleted:
 
 
 async def put_flow(
-    ctx: Context, document: Mapping[str, object], *, expected_version: int | None = None
+    ctx: Context,
+    document: Mapping[str, object],
+    *,
+    expected_version: int | None = None,
+    idempotency: Idempotency = NO_KEY,
 ) -> FlowWritten:
     """Create a flow or replace its metadata (TAMS 8.2, PUT flow); segments stay.
 
+    A document with a ``profile_id`` takes its technical part from that profile.
     Raises ``BadInput`` when the document breaks a rule, ``Conflict`` when ``expected_version`` is
     stale (0 asks that the flow be new), ``ReadOnly``.
     """
-    flow = parse_flow(document)
+    parsed = parse_flow_put(document)
 
     async def attempt() -> FlowWritten:
+        flow = await _with_profile(ctx, parsed)
         stored = await ctx.loaders.flow_by_id.load(flow.id)
         _check_version(stored, expected_version)
         if stored is not None:
             _check_writable(stored, flow)
-        return await _write(ctx, flow, stored)
+        return await _write(ctx, flow, stored, idempotency)
 
-    return await until_fresh(attempt)
+    return await once(ctx, idempotency, lambda e: _replayed(ctx, e), attempt)
+
+
+async def _with_profile(ctx: Context, parsed: FlowBody | ProfileFlowBody) -> FlowBody:
+    if isinstance(parsed, FlowBody):
+        return parsed
+    profile = await ctx.loaders.profile_by_id.load(parsed.profile_id)
+    if profile is None:
+        raise BadInput(f"profile_id: there is no profile {parsed.profile_id}", field="profile_id")
+    return apply_profile(parsed, technical_of(profile))
+
+
+async def _replayed(ctx: Context, earlier: Earlier) -> FlowWritten:
+    flow_id = earlier.response["flow_id"]
+    row = await ctx.loaders.flow_by_id.load(flow_id)
+    if row is None:
+        raise Conflict(
+            f"idempotencyKey: flow {flow_id}, which the key wrote, has been deleted since",
+            field="idempotencyKey",
+        )
+    return FlowWritten(row, earlier.response["created"], earlier.cursor)
 
 
 async def edit_flow(
@@ -80,6 +115,7 @@ async def edit_flow(
     changes: Mapping[str, object],
     *,
     expected_version: int | None = None,
+    idempotency: Idempotency = NO_KEY,
 ) -> FlowWritten:
     """Change some keys of a flow; None unsets a key.
 
@@ -91,19 +127,24 @@ async def edit_flow(
         if stored is None:
             raise NotFound(f"there is no flow {flow_id}", field="id")
         _check_version(stored, expected_version)
+        _check_profile(stored, changes)
         members = await ctx.loaders.members_by_flow.load(flow_id)
         document = flow_document(stored, members)
         document.pop("updated_by", None)  # of the change before this one
         flow = patch_flow(document, changes)
         if set(changes) != {"read_only"}:
             _check_writable(stored, flow)
-        return await _write(ctx, flow, stored)
+        return await _write(ctx, flow, stored, idempotency)
 
-    return await until_fresh(attempt)
+    return await once(ctx, idempotency, lambda e: _replayed(ctx, e), attempt)
 
 
 async def delete_flow(
-    ctx: Context, flow_id: str, *, expected_version: int | None = None
+    ctx: Context,
+    flow_id: str,
+    *,
+    expected_version: int | None = None,
+    idempotency: Idempotency = NO_KEY,
 ) -> FlowDeleted:
     """Delete a flow with its segments; its source goes with its last flow unless made by a client.
 
@@ -117,9 +158,24 @@ async def delete_flow(
         _check_version(stored, expected_version)
         if stored.read_only:
             raise ReadOnly(f"flow {flow_id} is read-only", field="id")
-        return await _delete(ctx, stored)
+        return await _delete(ctx, stored, idempotency)
 
-    return await until_fresh(attempt)
+    async def replay(earlier: Earlier) -> FlowDeleted:
+        (count,), gone = earlier.response["removed"], earlier.response["source_deleted"]
+        return FlowDeleted(flow_id, count, gone, earlier.cursor)
+
+    return await once(ctx, idempotency, replay, attempt)
+
+
+def _check_profile(stored: FlowRecord, changes: Mapping[str, object]) -> None:
+    # TAMS 8.2, PUT flow: what came from a profile stays until the flow lets go of the profile.
+    for key in changes:
+        if stored.profile_id is not None and key in TECHNICAL_KEYS:
+            raise BadInput(
+                f"{key}: flow {stored.id} has it from profile {stored.profile_id}; replace the"
+                " flow without the profile to change it",
+                field=key,
+            )
 
 
 def _check_version(stored: FlowRecord | None, expected: int | None) -> None:
@@ -148,7 +204,9 @@ def _check_writable(stored: FlowRecord, flow: FlowBody) -> None:
         )
 
 
-async def _write(ctx: Context, flow: FlowBody, stored: FlowRecord | None) -> FlowWritten:
+async def _write(
+    ctx: Context, flow: FlowBody, stored: FlowRecord | None, idempotency: Idempotency
+) -> FlowWritten:
     now = ctx.services.now_us()
     source = await ctx.loaders.source_by_id.load(flow.source_id)
     _check_source(flow, source)
@@ -169,6 +227,7 @@ async def _write(ctx: Context, flow: FlowBody, stored: FlowRecord | None) -> Flo
         changes.insert.append(Insert(COLLECTIONS, COLLECTIONS.columns, tuple(rows)))
     kind = EventType.FLOW_CREATED if stored is None else EventType.FLOW_UPDATED
     changes.events.append(_flow_event(kind, row, rows))
+    idempotency.remember(changes, {"flow_id": row.id, "created": stored is None})
     committed = await ctx.commit(changes)
     return FlowWritten(row, stored is None, ctx.services.feed.cursor(committed.position))
 
@@ -222,6 +281,7 @@ def _create(
         created=changes.now_us,
         updated=changes.now_us,
         version=1,
+        search=search_text(row.label, row.description, None),
         explicit=False,
         flow_count=1,
     )
@@ -236,7 +296,7 @@ def _count_flows(changes: ChangeSet, source: SourceRecord, step: int) -> None:
     changes.update.append(Update(SOURCES, ("flow_count",), ((source.id, before + step),)))
 
 
-async def _delete(ctx: Context, stored: FlowRecord) -> FlowDeleted:
+async def _delete(ctx: Context, stored: FlowRecord, idempotency: Idempotency) -> FlowDeleted:
     now = ctx.services.now_us()
     source = await ctx.loaders.source_by_id.load(stored.source_id)
     parents = await ctx.loaders.parents_by_flow.load(stored.id)
@@ -269,6 +329,7 @@ async def _delete(ctx: Context, stored: FlowRecord) -> FlowDeleted:
                 EventType.SOURCE_DELETED, source.id, None, to_json_text({"source_id": source.id})
             )
         )
+    idempotency.remember(changes, {"source_deleted": source_deleted})
     committed = await ctx.commit(changes)
     cursor = ctx.services.feed.cursor(committed.position)
     return FlowDeleted(stored.id, committed.removed[0], source_deleted, cursor)
@@ -302,8 +363,3 @@ async def _leave_parents(
 def _flow_event(kind: EventType, row: FlowRecord, members: Sequence[MemberRecord]) -> NewEvent:
     body = to_json_text({"flow": flow_document(row, members)})
     return NewEvent(kind, row.source_id, row.id, body)
-
-
-def source_event(kind: EventType, row: SourceRecord) -> NewEvent:
-    """The announcement of a source as it is now."""
-    return NewEvent(kind, row.id, None, to_json_text({"source": source_document(row)}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tams_gql.context import Context
 from tams_gql.loaders.batch import Part
 from tams_gql.model.time import TimeRange
-from tams_gql.resolvers.filters import FlowFilter, FlowSort, order_by
+from tams_gql.resolvers.filters import FlowFilter, FlowSort, matching, order_by
 from tams_gql.resolvers.lists import list_page, part_page
 from tams_gql.resolvers.paging import Connection, PageRequest
 from tams_gql.store.records import FlowRecord
@@ -13,8 +13,14 @@ from tams_gql.store.scan import Scan, SegmentWindow
 from tams_gql.store.tables import FLOWS
 
 
-def _scan(chosen: FlowFilter) -> Scan:
-    return Scan(FLOWS, FLOWS.columns, where=chosen.where(), tags=chosen.tags)
+def _scan(chosen: FlowFilter, search: str | None = None) -> Scan:
+    return Scan(
+        FLOWS,
+        FLOWS.columns,
+        where=chosen.where(),
+        tags=chosen.tags,
+        matching=matching(chosen, search),
+    )
 
 
 async def flows(
@@ -23,14 +29,17 @@ async def flows(
     request: PageRequest,
     sort: FlowSort = FlowSort.CREATED,
     descending: bool | None = None,
+    search: str | None = None,
 ) -> Connection[FlowRecord]:
     """One page of the flows that match."""
-    return await list_page(ctx, FlowRecord, _scan(chosen), order_by(sort, descending), request)
+    return await list_page(
+        ctx, FlowRecord, _scan(chosen, search), order_by(sort, descending), request
+    )
 
 
-async def count_flows(ctx: Context, chosen: FlowFilter) -> int:
+async def count_flows(ctx: Context, chosen: FlowFilter, search: str | None = None) -> int:
     """How many flows match."""
-    (count,) = await ctx.loaders.reads.count([_scan(chosen)])
+    (count,) = await ctx.loaders.reads.count([_scan(chosen, search)])
     return count
 
 

@@ -34,10 +34,23 @@ async def part_page(
     return _connected(kind, await loader.load(Part(key, paged)), plan, order)
 
 
+async def scan_page(
+    ctx: Context,
+    kind: type[R],
+    loader: DataLoader[Scan, Page[R]],
+    scan: Scan,
+    order: tuple[OrderBy, ...],
+    request: PageRequest,
+) -> Connection[R]:
+    """One page of a scan of one parent's own; siblings share the round trip."""
+    plan, paged = _paged(ctx, scan, order, request)
+    return _connected(kind, await loader.load(paged), plan, order)
+
+
 def _paged(
     ctx: Context, scan: Scan, order: tuple[OrderBy, ...], request: PageRequest
 ) -> tuple[PagePlan, Scan]:
-    binding = (scan.table.name, scan.where, scan.tags, order)
+    binding = (scan.table.name, scan.where, scan.tags, scan.matching, order)
     plan = plan_page(request, ctx.limits, binding, len(order))
     paged = Scan(
         scan.table,
@@ -47,6 +60,7 @@ def _paged(
         ordered(order, plan),
         plan.read_limit,
         plan.position,
+        scan.matching,
     )
     return plan, paged
 

@@ -12,6 +12,7 @@ from tams_gql.events.feed import Event
 from tams_gql.model.events import EventType
 from tams_gql.model.time import TimeRange
 from tams_gql.resolvers.documents import segments_from_columns
+from tams_gql.resolvers.events import EventFilter
 from tams_gql.store.records import SegmentRecord
 
 
@@ -30,6 +31,22 @@ async def position_after(ctx: Context, after: str | None) -> str:
     return await feed.head() if after is None else decode_cursor(feed.log_id, after)
 
 
+async def matching_events(
+    ctx: Context, chosen: EventFilter, after: str | None
+) -> AsyncGenerator[Event, None]:
+    """Events as they are committed, in commit order, for ever.
+
+    Raises ``BadInput`` for a cursor that is not of this log and ``CursorExpired`` for one that
+    retention has passed.
+    """
+    start = await position_after(ctx, after)
+    async with aclosing(ctx.services.feed.follow(start)) as portions:
+        async for events in portions:
+            for event in events:
+                if chosen.matches(event):
+                    yield event
+
+
 async def segments_added(
     ctx: Context,
     *,
@@ -40,25 +57,22 @@ async def segments_added(
 ) -> AsyncGenerator[SegmentsAdded, None]:
     """New segments as they are committed, per flow in commit order, for ever.
 
-    With both ids given an event must match one of either list. Raises ``BadInput`` for a cursor
-    that is not of this log and ``CursorExpired`` for one that retention has passed.
+    With both ids given an event must match one of either list. Raises as ``matching_events``.
     """
-    start = await position_after(ctx, after)
-    async with aclosing(ctx.services.feed.follow(start)) as portions:
-        async for events in portions:
-            for event in events:
-                if event.type != EventType.SEGMENTS_ADDED or event.flow_id is None:
-                    continue
-                if not _chosen(event, flow_ids, source_ids):
-                    continue
-                segments = _overlapping(_segments_of(event), window)
-                if segments:
-                    yield SegmentsAdded(event, event.flow_id, segments)
+    added = EventFilter(types=(EventType.SEGMENTS_ADDED,))
+    async with aclosing(matching_events(ctx, added, after)) as events:
+        async for event in events:
+            if event.flow_id is None or not of_one(event, flow_ids, source_ids):
+                continue
+            segments = _overlapping(segments_of(event), window)
+            if segments:
+                yield SegmentsAdded(event, event.flow_id, segments)
 
 
-def _chosen(
+def of_one(
     event: Event, flow_ids: frozenset[str] | None, source_ids: frozenset[str] | None
 ) -> bool:
+    """Whether an event is about one of the flows or sources; with no lists, always."""
     if flow_ids is None and source_ids is None:
         return True
     return (flow_ids is not None and event.flow_id in flow_ids) or (
@@ -66,8 +80,8 @@ def _chosen(
     )
 
 
-def _segments_of(event: Event) -> list[SegmentRecord]:
-    """Decoded once for all subscribers of this process."""
+def segments_of(event: Event) -> list[SegmentRecord]:
+    """The segments an event tells of, decoded once for all subscribers of this process."""
     found: list[SegmentRecord] | None = event.shared.get("segments")
     if found is None:
         found = event.shared["segments"] = segments_from_columns(event.body["segments"])

@@ -67,12 +67,11 @@ class ObjectLedger:
         self._check_init_rule(media, path)
         return ObjectUse(media, init)
 
-    def accept(self, use: ObjectUse) -> int:
-        """Take a checked use into the ledger; the size of the media object in bytes."""
+    def accept(self, use: ObjectUse) -> None:
+        """Take a checked use into the ledger."""
         self._now[use.media.id] = use.media
         if use.init is not None:
             self._now[use.init.id] = use.init
-        return use.media.size or 0
 
     def touched(
         self, object_ids: Iterable[str]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 
 from tams_gql.context import Services
@@ -19,10 +20,12 @@ from tams_gql.model.errors import TamsError
 from tams_gql.store.changes import ChangeSet, Delete, Expect, Refer, Stale
 from tams_gql.store.records import ObjectRecord, records
 from tams_gql.store.scan import Op, OrderBy, Scan, compare, eq
-from tams_gql.store.tables import OBJECTS
+from tams_gql.store.tables import OBJECTS, RECEIPTS
 
 _BATCH = 200
 _PAUSE_SECONDS = 15.0
+_RECEIPTS_PAUSE_SECONDS = 3600.0
+_RECEIPT_SECONDS = 24 * 3600
 
 _log = logging.getLogger(__name__)
 
@@ -108,11 +111,24 @@ async def _delete_bytes(services: Services, rows: list[ObjectRecord]) -> None:
         _log.warning("bytes of reclaimed objects could not be deleted: %s", error)
 
 
+async def forget_receipts(services: Services) -> None:
+    """Remove what idempotency keys have remembered for longer than a client retries."""
+    now = services.now_us()
+    old = compare("created", Op.LT, now - _RECEIPT_SECONDS * 1_000_000)
+    changes = ChangeSet(now)
+    changes.delete.append(Delete(RECEIPTS, (old,)))
+    await services.store.commit(changes)
+
+
 async def keep_reclaiming(services: Services) -> None:
     """Reclaim again and again. Runs until it is cancelled."""
+    receipts_due = 0.0
     while True:
         try:
             done = await reclaim_objects(services)
+            if time.monotonic() >= receipts_due:
+                await forget_receipts(services)
+                receipts_due = time.monotonic() + _RECEIPTS_PAUSE_SECONDS
             if done.objects:
                 _log.info("reclaimed %d objects of %d bytes", done.objects, done.bytes)
         except TamsError as error:

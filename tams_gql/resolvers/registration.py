@@ -15,9 +15,11 @@ from tams_gql.media.port import ObjectLocation, ObjectStat
 from tams_gql.model.errors import BadInput, Conflict, LimitExceeded, NotFound, ReadOnly, TamsError
 from tams_gql.model.events import EventType
 from tams_gql.model.segment import NewSegment, parse_new_segment
-from tams_gql.resolvers.attempts import until_fresh
+from tams_gql.resolvers import receipts
 from tams_gql.resolvers.documents import segment_columns, tags_text, to_json_text
+from tams_gql.resolvers.idempotency import NO_KEY, Earlier, Idempotency, once
 from tams_gql.resolvers.object_rules import ObjectLedger
+from tams_gql.resolvers.receipts import Registered
 from tams_gql.store.changes import (
     AddSegments,
     ChangeSet,
@@ -41,25 +43,21 @@ _REGISTERED_COLUMNS = OBJECTS.columns[1 : OBJECTS.columns.index("ref_count")]
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """The answer to one item: the new segment, or why there is none."""
-
-    index: int
-    segment: SegmentRecord | None
-    error: TamsError | None
-
-
-@dataclass(frozen=True, slots=True)
 class Registration:
     """The answers in the order of the items; ``cursor`` is None when nothing was registered."""
 
-    flow: FlowRecord
+    flow_id: str
     results: list[Registered]
     cursor: str | None
 
 
 async def register_segments(
-    ctx: Context, flow_id: str, items: Sequence[Mapping[str, object]], *, atomic: bool = False
+    ctx: Context,
+    flow_id: str,
+    items: Sequence[Mapping[str, object]],
+    *,
+    atomic: bool = False,
+    idempotency: Idempotency = NO_KEY,
 ) -> Registration:
     """Register up to ``max_batch_items`` segments of one flow, in the order given.
 
@@ -78,10 +76,13 @@ async def register_segments(
         batch.decide(parsed)
         if atomic and batch.failures:
             raise _first_failure(batch.failures)
-        cursor = await batch.commit() if batch.accepted else None
-        return Registration(flow, batch.results(len(items)), cursor)
+        cursor = await batch.commit(idempotency) if batch.accepted else None
+        return Registration(flow.id, batch.results(len(items)), cursor)
 
-    return await until_fresh(attempt)
+    async def replay(earlier: Earlier) -> Registration:
+        return Registration(flow_id, receipts.results_of(earlier.response), earlier.cursor)
+
+    return await once(ctx, idempotency, replay, attempt)
 
 
 def _check_size(items: Sequence[object], most: int) -> None:
@@ -141,7 +142,6 @@ class _Batch:
         self._flow = flow
         self._now_us = ctx.services.now_us()
         self._used: list[str] = []
-        self._bytes = 0
 
     async def look_up(
         self, parsed: Mapping[int, NewSegment], uploaded: dict[str, ObjectStat]
@@ -171,14 +171,13 @@ class _Batch:
             except TamsError as error:
                 self.failures[index] = error
                 continue
-            self._bytes += self._ledger.accept(use)
+            self._ledger.accept(use)
             self._used.append(segment.object_id)
             if segment.init_object_id is not None:
                 self._used.append(segment.init_object_id)
-            frames = use.media.key_frame_count
-            self.accepted[index] = self._row(segment, tokens[8 * nth : 8 * nth + 8], frames)
+            self.accepted[index] = self._row(segment, tokens[8 * nth : 8 * nth + 8], use.media)
 
-    def _row(self, segment: NewSegment, token: bytes, key_frames: int | None) -> SegmentRecord:
+    def _row(self, segment: NewSegment, token: bytes, media: ObjectRecord) -> SegmentRecord:
         start_ns = segment.timerange.start_ns
         # The start lets a segment be found by its id; the token keeps ids of successors apart.
         raw = start_ns.to_bytes(8, "big", signed=True) + token
@@ -193,12 +192,13 @@ class _Batch:
             last_duration_ns=segment.last_duration_ns,
             sample_offset=segment.sample_offset,
             sample_count=segment.sample_count,
-            key_frame_count=key_frames,
+            key_frame_count=media.key_frame_count,
+            size=media.size,
             tags=tags_text(segment.tags),
             created=self._now_us,
         )
 
-    async def commit(self) -> str:
+    async def commit(self, idempotency: Idempotency) -> str:
         """Write the accepted items with their objects and events; the cursor after them."""
         flow, rows = self._flow, tuple(self.accepted.values())
         changes = ChangeSet(self._now_us)
@@ -209,8 +209,9 @@ class _Batch:
         }
         changes.expect.append(Expect(FLOWS, (flow.id,), relied_on))
         self._change_objects(changes)
-        changes.add_segments.append(AddSegments(flow.id, rows, self._bytes))
+        changes.add_segments.append(AddSegments(flow.id, rows))
         changes.events += _added_events(flow, rows)
+        idempotency.remember(changes, receipts.response_of(self.accepted, self.failures))
         committed = await self._ctx.commit(changes)
         return self._ctx.services.feed.cursor(committed.position)
 

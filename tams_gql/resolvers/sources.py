@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tams_gql.context import Context
-from tams_gql.resolvers.filters import SourceFilter, SourceSort, order_by
+from tams_gql.resolvers.filters import SourceFilter, SourceSort, matching, order_by
 from tams_gql.resolvers.lists import list_page
 from tams_gql.resolvers.paging import Connection, PageRequest
 from tams_gql.store.records import SourceRecord
@@ -21,8 +21,14 @@ class SourceMember:
     role: str | None
 
 
-def _scan(chosen: SourceFilter) -> Scan:
-    return Scan(SOURCES, SOURCES.columns, where=chosen.where(), tags=chosen.tags)
+def _scan(chosen: SourceFilter, search: str | None = None) -> Scan:
+    return Scan(
+        SOURCES,
+        SOURCES.columns,
+        where=chosen.where(),
+        tags=chosen.tags,
+        matching=matching(chosen, search),
+    )
 
 
 async def sources(
@@ -31,14 +37,17 @@ async def sources(
     request: PageRequest,
     sort: SourceSort = SourceSort.CREATED,
     descending: bool | None = None,
+    search: str | None = None,
 ) -> Connection[SourceRecord]:
     """One page of the sources that match."""
-    return await list_page(ctx, SourceRecord, _scan(chosen), order_by(sort, descending), request)
+    return await list_page(
+        ctx, SourceRecord, _scan(chosen, search), order_by(sort, descending), request
+    )
 
 
-async def count_sources(ctx: Context, chosen: SourceFilter) -> int:
+async def count_sources(ctx: Context, chosen: SourceFilter, search: str | None = None) -> int:
     """How many sources match."""
-    (count,) = await ctx.loaders.reads.count([_scan(chosen)])
+    (count,) = await ctx.loaders.reads.count([_scan(chosen, search)])
     return count
 
 

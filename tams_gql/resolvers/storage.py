@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,8 +10,8 @@ from tams_gql.context import Context
 from tams_gql.media.port import MediaBackend, PutRequest, SignedRequest
 from tams_gql.model.errors import BadInput, LimitExceeded, NotFound, ReadOnly
 from tams_gql.model.ids import new_id
-from tams_gql.resolvers.attempts import until_fresh
 from tams_gql.resolvers.documents import to_json_text
+from tams_gql.resolvers.idempotency import NO_KEY, Earlier, Idempotency, once
 from tams_gql.store.changes import ChangeSet, Expect, Insert
 from tams_gql.store.records import FlowRecord, ObjectRecord
 from tams_gql.store.tables import FLOWS, OBJECTS
@@ -38,6 +38,7 @@ async def allocate_storage(
     object_ids: Sequence[str] | None = None,
     storage_id: str | None = None,
     content_type: str | None = None,
+    idempotency: Idempotency = NO_KEY,
 ) -> list[Allocation]:
     """Reserve object ids and keys for a flow; they lapse unless registered in time.
 
@@ -59,9 +60,18 @@ async def allocate_storage(
             )
         if object_ids is not None:
             await _refuse_taken(ctx, wanted)
-        return await _allocate(ctx, flow, media, wanted, content_type or flow.container)
+        keys = [media.new_key(i, flow_id=flow.id, now=_now(ctx)) for i in wanted]
+        made = _Made(media, dict(zip(wanted, keys, strict=True)), content_type or flow.container)
+        await _allocate(ctx, flow, made, idempotency)
+        return _signed(ctx, made)
 
-    return await until_fresh(attempt)
+    async def replay(earlier: Earlier) -> list[Allocation]:
+        # New signatures for the same places: the first ones may have lapsed.
+        stored = ctx.services.media.for_allocation(earlier.response["storage_id"])
+        made = _Made(stored, earlier.response["keys"], earlier.response["content_type"])
+        return _signed(ctx, made)
+
+    return await once(ctx, idempotency, replay, attempt)
 
 
 def _wanted(limit: int | None, object_ids: Sequence[str] | None, most: int) -> list[str]:
@@ -93,29 +103,35 @@ async def _refuse_taken(ctx: Context, object_ids: list[str]) -> None:
         raise BadInput(f"objectIds: {taken[0]} is already in use", field="objectIds")
 
 
-async def _allocate(
-    ctx: Context, flow: FlowRecord, media: MediaBackend, object_ids: list[str], content_type: str
-) -> list[Allocation]:
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Places for new objects: their keys by object id."""
+
+    media: MediaBackend
+    keys: Mapping[str, str]
+    content_type: str
+
+
+def _now(ctx: Context) -> datetime:
+    return datetime.fromtimestamp(ctx.services.now_us() / 1_000_000, UTC)
+
+
+async def _allocate(ctx: Context, flow: FlowRecord, made: _Made, idempotency: Idempotency) -> None:
     now_us = ctx.services.now_us()
-    now = datetime.fromtimestamp(now_us / 1_000_000, UTC)
-    keys = [media.new_key(object_id, flow_id=flow.id, now=now) for object_id in object_ids]
-    puts = media.sign_put(
-        [PutRequest(key, content_type) for key in keys], expires_in=ctx.limits.url_lifetime
-    )
     lifetime = ctx.limits.min_object_timeout + _GRACE_SECONDS
-    backend = media.backend
+    storage_id = made.media.backend.id
     rows = tuple(
         ObjectRecord(
             id=object_id,
             role=None,
             size=None,
-            content_type=content_type,
+            content_type=made.content_type,
             timerange=None,
             start_ns=None,
             end_ns=None,
             init_object_id=None,
             key_frame_count=None,
-            instances=to_json_text([{"storage_id": backend.id, "key": key}]),
+            instances=to_json_text([{"storage_id": storage_id, "key": key}]),
             created=now_us,
             registered=None,
             expires=now_us + lifetime * 1_000_000,
@@ -124,15 +140,25 @@ async def _allocate(
             ref_count=0,
             orphaned=None,
         )
-        for object_id, key in zip(object_ids, keys, strict=True)
+        for object_id, key in made.keys.items()
     )
     changes = ChangeSet(now_us)
-    changes.expect.append(
-        Expect(FLOWS, (flow.id,), {"read_only": False, "container": flow.container})
-    )
+    relied_on = {"read_only": False, "container": flow.container}
+    changes.expect.append(Expect(FLOWS, (flow.id,), relied_on))
     changes.insert.append(Insert(OBJECTS, OBJECTS.columns, rows))
+    response = {"storage_id": storage_id, "keys": made.keys, "content_type": made.content_type}
+    idempotency.remember(changes, response)
     await ctx.commit(changes)
+
+
+def _signed(ctx: Context, made: _Made) -> list[Allocation]:
+    """The upload requests, as many as there are places."""
+    backend = made.media.backend
+    puts = made.media.sign_put(
+        [PutRequest(key, made.content_type) for key in made.keys.values()],
+        expires_in=ctx.limits.url_lifetime,
+    )
     return [
         Allocation(object_id, backend.id, put, backend.presigned)
-        for object_id, put in zip(object_ids, puts, strict=True)
+        for object_id, put in zip(made.keys, puts, strict=True)
     ]

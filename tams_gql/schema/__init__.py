@@ -10,18 +10,15 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLError, GraphQLInputObjectType, GraphQLSchema, Undefined
-from strawberry.extensions import (
-    MaxAliasesLimiter,
-    MaxTokensLimiter,
-    ParserCache,
-    QueryDepthLimiter,
-    ValidationCache,
-)
+from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ValidationCache
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types.execution import ExecutionContext
+from strawberry.types.execution import ExecutionContext, ExecutionResult
+from strawberry.types.graphql import OperationType
 
-from tams_gql.schema.errors import CodedErrors
+from tams_gql.schema.document_cache import ParsedDocuments
+from tams_gql.schema.errors import CodedErrors, coded
 from tams_gql.schema.flows import FLOW_TYPES
+from tams_gql.schema.limits import limit_rule
 from tams_gql.schema.mutation import Mutation
 from tams_gql.schema.query import Query
 from tams_gql.schema.scalars import SCALARS
@@ -49,18 +46,28 @@ class CatalogSchema(strawberry.Schema):
         for error in errors:
             logging.getLogger(__name__).debug("operation error: %s", error.message)
 
+    async def execute(self, *args: Any, **kwargs: Any) -> ExecutionResult:
+        """One answer to one query or mutation; subscriptions need ``stream``."""
+        kinds = kwargs.get("allowed_operation_types") or OperationType
+        kwargs["allowed_operation_types"] = set(kinds) - {OperationType.SUBSCRIPTION}
+        result = await super().execute(*args, **kwargs)
+        # What failed outside the operation, such as giving back its snapshot, has no code yet.
+        if result.errors:
+            result.errors = [coded(error) for error in result.errors]
+        return result
+
 
 def build_schema(limits: QueryLimits | None = None) -> CatalogSchema:
     """The executable schema with its limits."""
     bounds = limits or QueryLimits()
+    limits_rule = limit_rule(depth=bounds.depth, aliases=bounds.aliases)
     # The scope comes first: whatever fails inside still releases the operation's snapshot.
     extensions: Sequence[Any] = [
         OperationScope,
         CodedErrors,
         lambda: MaxTokensLimiter(max_token_count=bounds.tokens),
-        lambda: MaxAliasesLimiter(max_alias_count=bounds.aliases),
-        lambda: QueryDepthLimiter(max_depth=bounds.depth),
-        lambda: ParserCache(maxsize=_CACHED_DOCUMENTS),
+        lambda: AddValidationRules([limits_rule]),
+        lambda: ParsedDocuments(maxsize=_CACHED_DOCUMENTS),
         lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS),
     ]
     schema = CatalogSchema(

@@ -16,7 +16,10 @@ from tams_gql.model.errors import TamsError
 T = TypeVar("T")
 
 # Names that differ from the camelCase of the specification's key.
+_MEMBER_ID = re.compile(r"\bflow_collection\.(\d+)\.id$")
 _RENAMED = {"flow_collection": "collection"}
+# What follows is a name that a client chose.
+_TAG = re.compile(r"(?:^|(?<=\.))tags\.")
 
 
 def document_of(value: Any) -> Any:
@@ -55,8 +58,10 @@ def _value(kind: Any, value: Any, nested: Mapping[type, Mapping[str, Any]]) -> A
 
 def client_path(path: str) -> str:
     """A path of the specification's keys in the spelling of GraphQL."""
-    parts = [_RENAMED.get(part, part) for part in path.split(".")]
-    return ".".join(re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), part) for part in parts)
+    known, *tag = _TAG.split(_MEMBER_ID.sub(r"flow_collection.\1.flowId", path), maxsplit=1)
+    parts = [_RENAMED.get(part, part) for part in known.split(".")]
+    spelled = [re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), part) for part in parts]
+    return ".".join(spelled) + "".join(f"tags.{name}" for name in tag)
 
 
 @contextmanager

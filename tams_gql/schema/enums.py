@@ -6,6 +6,7 @@ from enum import Enum
 
 import strawberry
 
+from tams_gql.model.events import EventType
 from tams_gql.model.formats import ContentFormat, FlowStatus
 from tams_gql.resolvers.filters import FlowSort, SourceSort
 
@@ -21,6 +22,12 @@ _named(
     + "".join(f" {member.name} `{member.value}`" for member in ContentFormat),
 )
 _named(FlowStatus, "FlowStatus", "What is happening to a flow, as its ingesting client says.")
+_named(
+    EventType,
+    "EventType",
+    "What kind of change an event tells of. The specification's names:"
+    + "".join(f" {member.name} `{member.value}`" for member in EventType),
+)
 _named(SourceSort, "SourceOrderField", "What sources can be ordered by.")
 _named(FlowSort, "FlowOrderField", "What flows can be ordered by.")
 

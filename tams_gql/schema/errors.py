@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from graphql import GraphQLError
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import MaskErrors
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import StreamExecutionResult
 
 from tams_gql.model.errors import TamsError
+
+# The document does not say which operation is meant, or none that may be run.
+_UNCLEAR = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
+
+# The parser stops there, so how many there are is not known.
+_TOO_MANY_TOKENS = re.compile(r"^Syntax Error: Document contains more than (\d+) tokens")
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +51,10 @@ def coded(error: GraphQLError) -> GraphQLError:
     cause = _cause(error)
     if isinstance(cause, TamsError):
         return _with(error, cause.message, _extensions(cause))
-    if cause is None:
+    if cause is None and (tokens := _TOO_MANY_TOKENS.search(error.message)):
+        extensions = {"code": "LIMIT_EXCEEDED", "limit": int(tokens[1])}
+        return _with(error, f"max_query_tokens: {error.message}", extensions)
+    if cause is None or isinstance(cause, _UNCLEAR):
         return _with(error, error.message, {"code": "BAD_USER_INPUT"})
     _log.error("unexpected failure of %s", _path(error), exc_info=cause)
     return _with(error, "Something went wrong on the server.", {"code": "INTERNAL"})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import strawberry
 
 from tams_gql.model.errors import BadInput
+from tams_gql.model.flow import SERVER_MANAGED_KEYS, FlowBody
 from tams_gql.model.formats import ContentFormat, FlowStatus
 from tams_gql.schema.documents import document_of
 from tams_gql.schema.enums import (
@@ -19,6 +21,14 @@ from tams_gql.schema.enums import (
 from tams_gql.schema.essence import INIT_SEGMENTS
 from tams_gql.schema.scalars import Json, MimeType
 from tams_gql.schema.tags import TagInput, tags_document
+
+_SPECIFIED = FlowBody.model_fields.keys() | SERVER_MANAGED_KEYS
+
+
+IDEMPOTENCY_KEY = (
+    "A text of yours of at most 128 characters. For a day, a repeated request with the same key"
+    " answers what the first one did, and does nothing."
+)
 
 
 def optional(description: str, default: Any = None) -> Any:
@@ -210,6 +220,7 @@ class _FlowInput:
     expected_version: int | None = optional(
         "Refuse with CONFLICT unless the flow has this version; 0 asks that it be new."
     )
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY)
 
 
 @strawberry.input(description="A video flow to write.")
@@ -252,6 +263,33 @@ class MultiFlowInput(_FlowInput):
     essence_parameters: MultiEssenceInput | None = optional("What the multiplex is like.")
 
 
+@strawberry.input(description="A flow whose technical parameters are those of a profile.")
+class ProfileFlowInput:
+    """A flow made from a profile."""
+
+    id: strawberry.ID = required("A UUID of your choice; an existing flow is replaced.")
+    source_id: strawberry.ID = required("The source it belongs to, made if it does not exist.")
+    profile_id: strawberry.ID = required("An existing profile.")
+    label: str | None = optional("A short name, at most 1,024 characters.")
+    description: str | None = optional("A longer text, at most 16,384 characters.")
+    tags: list[TagInput] | None = optional("At most 64. They replace all present tags.")
+    status: FlowStatus | None = optional("What is happening to the flow.")
+    read_only: bool | None = optional("Refuse changes to the flow and its segments.")
+    generation: int | None = optional("How many lossy encodings lie behind it; 0 is the best.")
+    max_bit_rate: int | None = optional("1000 bit/s.")
+    collection: list[FlowMemberInput] | None = optional("The flows that this one collects.")
+    metadata_version: str | None = optional(
+        "Your own version text; otherwise each change gets a new one."
+    )
+    vendor_parameters: Json | None = optional(
+        "An object of keys that the specification does not know; kept and returned."
+    )
+    expected_version: int | None = optional(
+        "Refuse with CONFLICT unless the flow has this version; 0 asks that it be new."
+    )
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY)
+
+
 @strawberry.input(one_of=True, description="A flow to create or replace: exactly one format.")
 class PutFlowInput:
     """The formats of a flow."""
@@ -261,6 +299,7 @@ class PutFlowInput:
     image: ImageFlowInput | None = optional("A flow of still images.", strawberry.UNSET)
     data: DataFlowInput | None = optional("A data flow.", strawberry.UNSET)
     multi: MultiFlowInput | None = optional("A multiplex or collection.", strawberry.UNSET)
+    profile: ProfileFlowInput | None = optional("A flow from a profile.", strawberry.UNSET)
 
 
 @strawberry.input(
@@ -282,18 +321,34 @@ class PatchFlowInput:
         "They replace the present collection.", strawberry.UNSET
     )
     expected_version: int | None = optional("Refuse with CONFLICT unless at this version.")
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY)
 
 
-def put_document(flow: PutFlowInput) -> tuple[str, dict[str, object], int | None]:
-    """The name of the chosen variant, the flow's document and the expected version."""
-    for format in ContentFormat:
-        name = format.name.lower()
+_NOT_OF_THE_FLOW = (
+    *("expected_version", "idempotency_key", "vendor_parameters", "collection", "tags"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PutFlow:
+    """The chosen variant of an input: its name, the flow's document and the conditions."""
+
+    name: str
+    document: dict[str, object]
+    expected_version: int | None
+    idempotency_key: str | None
+
+
+def put_document(flow: PutFlowInput) -> PutFlow:
+    """The flow that a client wants written."""
+    for name in ("video", "audio", "image", "data", "multi", "profile"):
         variant = getattr(flow, name)
         if variant is None or variant is strawberry.UNSET:
             continue
         document = _document(variant, f"input.{name}")
-        document["format"] = format.value
-        return name, document, variant.expected_version
+        if name != "profile":
+            document["format"] = ContentFormat[name.upper()].value
+        return PutFlow(name, document, variant.expected_version, variant.idempotency_key)
     raise BadInput("input: exactly one format must be given", field="input")
 
 
@@ -311,9 +366,9 @@ def patch_document(patch: PatchFlowInput) -> dict[str, object]:
     return document
 
 
-def _document(variant: _FlowInput, path: str) -> dict[str, object]:
+def _document(variant: _FlowInput | ProfileFlowInput, path: str) -> dict[str, object]:
     document: dict[str, object] = document_of(variant)
-    for key in ("expected_version", "vendor_parameters", "collection", "tags"):
+    for key in _NOT_OF_THE_FLOW:
         document.pop(key, None)
     if variant.tags is not None:
         document["tags"] = tags_document(variant.tags, f"{path}.tags")
@@ -322,16 +377,15 @@ def _document(variant: _FlowInput, path: str) -> dict[str, object]:
     return {**_vendor(variant, path), **document}
 
 
-def _vendor(variant: _FlowInput, path: str) -> dict[str, object]:
+def _vendor(variant: _FlowInput | ProfileFlowInput, path: str) -> dict[str, object]:
     vendor: Any = variant.vendor_parameters
     if vendor is None:
         return {}
     path = f"{path}.vendorParameters"
     if not isinstance(vendor, dict):
         raise BadInput(f"{path}: a JSON object is expected", field=path)
-    known = {f.name for f in variant.__strawberry_definition__.fields}  # type: ignore[attr-defined]
     for key in vendor:
-        if key in known or key in ("flow_collection", "profile_id", "format"):
+        if key in _SPECIFIED:
             raise BadInput(f"{path}: {key!r} is a key of the specification", field=path)
     return vendor
 

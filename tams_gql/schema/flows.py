@@ -8,9 +8,11 @@ import orjson
 import strawberry
 
 from tams_gql.model.formats import ContentFormat, FlowStatus
-from tams_gql.resolvers import flows, segments
+from tams_gql.model.time import parse_timestamp
+from tams_gql.resolvers import coverage, flows, segments
 from tams_gql.resolvers.segments import SegmentFilter
 from tams_gql.schema.connections import After, Before, Connection, First, Last, paging
+from tams_gql.schema.coverage import Coverage, coverage_of
 from tams_gql.schema.essence import (
     AudioEssenceParameters,
     ContainerMapping,
@@ -24,7 +26,8 @@ from tams_gql.schema.essence import (
 )
 from tams_gql.schema.fields import Info, arg, column, resolved
 from tams_gql.schema.nodes import FLOW, SOURCE, Node, TagName, Window, window_of
-from tams_gql.schema.scalars import DateTime, Json, MimeType, TimeRange
+from tams_gql.schema.profiles import Profile
+from tams_gql.schema.scalars import DateTime, Json, MimeType, TimeRange, Timestamp
 from tams_gql.schema.segments import Segment
 from tams_gql.schema.tags import Tag, tag_of, tags_of
 from tams_gql.store.records import FlowRecord, MemberRecord
@@ -136,6 +139,34 @@ class Flow(Node):
         request = paging(first, after, last, before)
         page = await segments.segments(ctx, parent.id, chosen, request)
         return Connection(page=page, total=lambda: segments.count_segments(ctx, parent.id, chosen))
+
+    @resolved("The segment that holds a moment; null in a gap.", returns=Segment | None)
+    async def segment_at(
+        parent: strawberry.Parent[FlowRecord],
+        info: Info,
+        timestamp: Annotated[Timestamp, arg("The moment on the flow's timeline.")],
+    ) -> Any:
+        at_ns = parse_timestamp(timestamp, field="timestamp")
+        return await coverage.segment_at(info.context, parent.id, at_ns)
+
+    @resolved("Which parts of its timeline hold segments.")
+    async def coverage(
+        parent: strawberry.Parent[FlowRecord],
+        info: Info,
+        window: Window = None,
+        max_gap: Annotated[
+            Timestamp | None, arg("Gaps up to this long do not interrupt a range; default 0:0.")
+        ] = None,
+    ) -> Coverage:
+        gap_ns = 0 if max_gap is None else parse_timestamp(max_gap, field="maxGap")
+        found = await coverage.flow_coverage(info.context, parent.id, window_of(window), gap_ns)
+        return coverage_of(found)
+
+    @resolved("The profile it was made from; null if none.", returns=Profile | None)
+    async def profile(parent: strawberry.Parent[FlowRecord], info: Info) -> Any:
+        if parent.profile_id is None:
+            return None
+        return await info.context.loaders.profile_by_id.load(parent.profile_id)
 
 
 def _is_flow(obj: object, format: ContentFormat) -> bool:

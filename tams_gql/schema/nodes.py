@@ -17,6 +17,13 @@ MEDIA_OBJECT = Annotated["MediaObject", strawberry.lazy("tams_gql.schema.objects
 
 Window = Annotated[TimeRange | None, arg("Only what overlaps this range; default everything.")]
 Id = Annotated[strawberry.ID, arg("The UUID.")]
+Search = Annotated[
+    str | None,
+    arg(
+        "Words that must all occur, in any case and anywhere, in the label, the description or a"
+        " tag value; at most 16."
+    ),
+]
 TagName = Annotated[str, arg("The tag's name.")]
 
 

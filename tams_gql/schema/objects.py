@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
 
@@ -17,9 +17,12 @@ from tams_gql.schema.access import (
     access_urls,
     instances,
 )
-from tams_gql.schema.fields import Info, column, resolved
+from tams_gql.schema.connections import After, Connection, First, paging
+from tams_gql.schema.fields import Info, arg, column, resolved
+from tams_gql.schema.filters import FlowFilter, FlowOrder, flow_filter, flow_order
 from tams_gql.schema.nodes import FLOW, MEDIA_OBJECT
 from tams_gql.schema.scalars import BigInt, DateTime, MimeType, TimeRange
+from tams_gql.schema.segments import Segment
 from tams_gql.store.records import ObjectRecord
 
 
@@ -69,3 +72,38 @@ class MediaObject:
         if parent.first_flow_id is None:
             return None
         return await info.context.loaders.flow_by_id.load(parent.first_flow_id)
+
+    @resolved("How many segments, or for an initialisation object how many objects, use it.")
+    def reference_count(parent: strawberry.Parent[ObjectRecord]) -> int:
+        return parent.ref_count
+
+    @resolved("Since when nothing uses it; null while in use. Orphans are deleted after a while.")
+    def orphaned(parent: strawberry.Parent[ObjectRecord]) -> DateTime | None:
+        return None if parent.orphaned is None else DateTime(parent.orphaned)
+
+    @resolved("The segments that use it, by flow and time.")
+    async def references(
+        parent: strawberry.Parent[ObjectRecord],
+        info: Info,
+        first: First = None,
+        after: After = None,
+    ) -> Connection[Segment]:
+        ctx = info.context
+        page = await objects.references(ctx, parent, paging(first, after, None, None))
+        return Connection(page=page, total=lambda: objects.count_references(ctx, parent))
+
+    @resolved("The flows that use it.")
+    async def flows(
+        parent: strawberry.Parent[ObjectRecord],
+        info: Info,
+        filter: Annotated[FlowFilter | None, arg("Which of them; default all.")] = None,
+        order_by: Annotated[FlowOrder | None, arg("Default: newest first.")] = None,
+        first: First = None,
+        after: After = None,
+    ) -> Connection[FLOW]:
+        ctx, chosen = info.context, flow_filter(filter)
+        request = paging(first, after, None, None)
+        page = await objects.flows_of_object(ctx, parent, chosen, request, *flow_order(order_by))
+        return Connection(
+            page=page, total=lambda: objects.count_flows_of_object(ctx, parent, chosen)
+        )

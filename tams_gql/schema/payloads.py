@@ -7,7 +7,8 @@ from typing import Any
 import strawberry
 
 from tams_gql.model.errors import TamsError
-from tams_gql.resolvers.registration import Registered, Registration
+from tams_gql.resolvers.receipts import Registered
+from tams_gql.resolvers.registration import Registration
 from tams_gql.resolvers.storage import Allocation
 from tams_gql.schema.documents import rename_field
 from tams_gql.schema.enums import ErrorCode
@@ -124,7 +125,7 @@ class RegisterSegmentsPayload:
 
     @resolved("The flow.", returns=FLOW)
     async def flow(self, info: Info) -> Any:
-        return await info.context.loaders.flow_by_id.load(self.done.flow.id)
+        return await info.context.loaders.flow_by_id.load(self.done.flow_id)
 
     @resolved("One answer per item, in the order of the request.")
     def results(self) -> list[SegmentResult]:

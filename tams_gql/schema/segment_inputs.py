@@ -5,7 +5,7 @@ from __future__ import annotations
 import strawberry
 
 from tams_gql.model.errors import BadInput
-from tams_gql.schema.flow_inputs import optional, required
+from tams_gql.schema.flow_inputs import IDEMPOTENCY_KEY, optional, required
 from tams_gql.schema.scalars import MimeType, TimeRange, Timestamp
 from tams_gql.schema.tags import TagInput, tags_document
 
@@ -51,6 +51,7 @@ class RegisterSegmentsInput:
     flow_id: strawberry.ID = required("The flow.")
     segments: list[SegmentInput] = required("1 to 1,000, in the order they are tried.")
     atomic: bool = optional("All or nothing: the first failing item fails the mutation.", False)
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY)
 
 
 @strawberry.input(description="Storage to allocate for a flow.")
@@ -64,6 +65,7 @@ class AllocateStorageInput:
     content_type: MimeType | None = optional(
         "Only for initialisation objects whose type is not the flow's container."
     )
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY)
 
 
 @strawberry.input(description="Segments to delete.")
@@ -75,6 +77,7 @@ class DeleteSegmentsInput:
         "Only segments wholly inside this range, not those it only touches; default all."
     )
     object_id: strawberry.ID | None = optional("Only segments that use this object.")
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY)
 
 
 @strawberry.input(description="A flow to delete.")
@@ -83,6 +86,7 @@ class DeleteFlowInput:
 
     id: strawberry.ID = required("The flow.")
     expected_version: int | None = optional("Refuse with CONFLICT unless at this version.")
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY)
 
 
 _PLAIN = (

@@ -6,6 +6,7 @@ import strawberry
 
 from tams_gql.context import Context
 from tams_gql.model.time import NS, format_timestamp
+from tams_gql.resolvers.service import service_description, service_name
 from tams_gql.schema.fields import Info, column, resolved
 from tams_gql.schema.scalars import Timestamp
 from tams_gql.schema.tags import Tag
@@ -33,13 +34,19 @@ class StorageBackend:
 class Service:
     """The specification's ``/service``."""
 
-    name: str | None = column("Its name.")
-    description: str | None = column("A longer text.")
     type: str = column("The URN of its type.")
     api_version: str = column("The version of the TAMS specification it follows.")
     service_version: str = column("The version of this program.")
     min_object_timeout: Timestamp = column("How long an allocated object waits for registration.")
     min_presigned_url_timeout: Timestamp = column("How long presigned URLs work at least.")
+
+    @resolved("Its name.")
+    async def name(self, info: Info) -> str | None:
+        return await service_name(info.context)
+
+    @resolved("A longer text.")
+    async def description(self, info: Info) -> str | None:
+        return await service_description(info.context)
 
     @resolved("Where media objects can be stored.")
     def storage_backends(self, info: Info) -> list[StorageBackend]:
@@ -67,8 +74,6 @@ def service_of(ctx: Context) -> Service:
     """The service of a context."""
     info, limits = ctx.services.info, ctx.limits
     return Service(
-        name=info.name,
-        description=info.description,
         type="urn:x-tams:service.tams-gql",
         api_version=API_VERSION,
         service_version=f"tams-gql.{info.version}",

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import strawberry
 
 from tams_gql.model.formats import ContentFormat
-from tams_gql.resolvers import flows, sources
+from tams_gql.resolvers import coverage, flows, sources
 from tams_gql.schema.connections import After, Before, Connection, First, Last, paging
+from tams_gql.schema.coverage import Coverage, coverage_of
 from tams_gql.schema.fields import Info, arg, column, resolved
 from tams_gql.schema.filters import FlowFilter, FlowOrder, flow_filter, flow_order
 from tams_gql.schema.flows import Flow
-from tams_gql.schema.nodes import SOURCE, Node, TagName
-from tams_gql.schema.scalars import DateTime
+from tams_gql.schema.nodes import SOURCE, Node, TagName, Window, window_of
+from tams_gql.schema.scalars import DateTime, TimeRange
 from tams_gql.schema.tags import Tag, tag_of, tags_of
 from tams_gql.store.records import SourceRecord
 
@@ -64,6 +65,23 @@ class Source(Node):
         return Connection(
             page=page, total=lambda: flows.count_flows_of_source(ctx, parent.id, chosen)
         )
+
+    @resolved(
+        "From the earliest to the latest segment of its flows (that overlaps the window); `()`"
+        " without segments."
+    )
+    async def timerange(
+        parent: strawberry.Parent[SourceRecord], info: Info, window: Window = None
+    ) -> TimeRange:
+        found = await coverage.source_timerange(info.context, parent.id, window_of(window))
+        return TimeRange(found.text)
+
+    @resolved("Which parts of its timeline any of its flows covers.")
+    async def coverage(
+        parent: strawberry.Parent[SourceRecord], info: Info, window: Window = None
+    ) -> Coverage:
+        found = await coverage.source_coverage(info.context, parent.id, window_of(window))
+        return coverage_of(found)
 
     @resolved("The sources that this one collects, in order; derived from its flows' collections.")
     async def collects(parent: strawberry.Parent[SourceRecord], info: Info) -> list[SourceMember]:

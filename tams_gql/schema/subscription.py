@@ -8,7 +8,11 @@ from typing import Annotated, Any
 
 import strawberry
 
+from tams_gql.model.events import EventType
+from tams_gql.model.time import TimeRange as Range
 from tams_gql.resolvers import live
+from tams_gql.resolvers.events import EventFilter
+from tams_gql.schema.events import Event
 from tams_gql.schema.fields import Info, arg, column, resolved
 from tams_gql.schema.filters import uuids
 from tams_gql.schema.nodes import FLOW, window_of
@@ -36,6 +40,21 @@ class SegmentsAdded:
     @resolved("The new segments, as they were registered.", returns=list[Segment])
     def segments(self) -> Any:
         return self.added.segments
+
+
+@strawberry.type(description="Segments of one flow that were deleted together.")
+class SegmentsDeleted:
+    """An event of the change log."""
+
+    cursor: str = column("Where the event is in the log; resume with `after`.")
+    created: DateTime = column("When it was committed.")
+    flow_id: strawberry.ID = column("The flow they were on.")
+    timerange: TimeRange = column("From the first to the last deleted segment.")
+    deleted_count: int = column("How many segments went.")
+
+    @resolved("The flow; null if it has been deleted too.", returns=FLOW | None)
+    async def flow(self, info: Info) -> Any:
+        return await info.context.loaders.flow_by_id.load(self.flow_id)
 
 
 @strawberry.type(description="Everything that can be followed live.")
@@ -70,3 +89,58 @@ class Subscription:
                 yield SegmentsAdded(
                     added=added, cursor=added.event.cursor, created=DateTime(added.event.created)
                 )
+
+    @strawberry.subscription(description="Deleted segments, per flow in commit order.")
+    async def segments_deleted(
+        self,
+        info: Info,
+        flow_ids: Annotated[
+            list[strawberry.ID] | None, arg("Of these flows; with `sourceIds` either may match.")
+        ] = None,
+        source_ids: Annotated[list[strawberry.ID] | None, arg("Of flows of these sources.")] = None,
+        after: AfterCursor = None,
+    ) -> AsyncGenerator[SegmentsDeleted, None]:
+        ctx = info.context
+        flows, sources = uuids(flow_ids, "flowIds"), uuids(source_ids, "sourceIds")
+        chosen = EventFilter(types=(EventType.SEGMENTS_DELETED,))
+        async with aclosing(live.matching_events(ctx, chosen, after)) as stream:
+            async for event in stream:
+                if event.flow_id is None or not live.of_one(
+                    event,
+                    None if flows is None else frozenset(flows),
+                    None if sources is None else frozenset(sources),
+                ):
+                    continue
+                await ctx.begin_event(event)
+                bounds = Range.between(event.body["start_ns"], event.body["end_ns"])
+                yield SegmentsDeleted(
+                    cursor=event.cursor,
+                    created=DateTime(event.created),
+                    flow_id=strawberry.ID(event.flow_id),
+                    timerange=TimeRange(bounds.text),
+                    deleted_count=event.body["segment_count"],
+                )
+
+    @strawberry.subscription(
+        description="Every committed change, in commit order.", graphql_type=Event
+    )
+    async def events(
+        self,
+        info: Info,
+        types: Annotated[list[EventType] | None, arg("Only these kinds of change.")] = None,
+        flow_ids: Annotated[list[strawberry.ID] | None, arg("Only about these flows.")] = None,
+        source_ids: Annotated[
+            list[strawberry.ID] | None, arg("Only about these sources or their flows.")
+        ] = None,
+        after: AfterCursor = None,
+    ) -> AsyncGenerator[Any, None]:
+        ctx = info.context
+        chosen = EventFilter(
+            types=None if types is None else tuple(types),
+            flow_ids=uuids(flow_ids, "flowIds"),
+            source_ids=uuids(source_ids, "sourceIds"),
+        )
+        async with aclosing(live.matching_events(ctx, chosen, after)) as stream:
+            async for event in stream:
+                await ctx.begin_event(event)
+                yield event

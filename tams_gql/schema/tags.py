@@ -80,15 +80,14 @@ def tags_document(tags: Iterable[TagInput] | None, field: str) -> dict[str, obje
     return document
 
 
-def tag_conditions(filters: Iterable[TagFilter] | None) -> tuple[Tagged, ...]:
-    """Tag filters in domain terms."""
-    return tuple(_tagged(index, tag) for index, tag in enumerate(filters or ()))
+def tag_conditions(filters: Iterable[TagFilter] | None, path: str) -> tuple[Tagged, ...]:
+    """Tag filters in domain terms; errors name the place inside ``path``."""
+    return tuple(_tagged(tag, f"{path}.{index}") for index, tag in enumerate(filters or ()))
 
 
-def _tagged(index: int, tag: TagFilter) -> Tagged:
+def _tagged(tag: TagFilter, path: str) -> Tagged:
     tests = [name for name in ("in_", "all", "prefix", "exists") if getattr(tag, name) is not None]
     if len(tests) != 1:
-        path = f"filter.tags.{index}"
         raise BadInput(
             f"{path}: give exactly one of in, all, prefix, exists; got {len(tests)}", field=path
         )

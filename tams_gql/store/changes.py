@@ -73,12 +73,11 @@ class AddSegments:
     """New segments of one flow; the flow's counters and the objects' reference counts follow.
 
     ``Stale`` if one of them overlaps a stored segment of the flow (half-open ranges) or if the
-    flow is gone. ``rows`` follow ``SEGMENTS.columns``; ``bytes`` is the sum of their object sizes.
+    flow is gone. ``rows`` follow ``SEGMENTS.columns``.
     """
 
     flow_id: str
     rows: tuple[Row, ...]
-    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +103,19 @@ class RemoveSegments:
     event: NewEvent | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Remember what this change set answered, under a client's idempotency key.
+
+    ``Stale`` if the key is taken. ``response`` is a JSON object, to which the store adds
+    ``removed`` (see ``Committed``); it keeps the log position after the change beside it.
+    """
+
+    key: str
+    fingerprint: str
+    response: str
+
+
 @dataclass(slots=True)
 class ChangeSet:
     """What one operation changes.
@@ -121,6 +133,7 @@ class ChangeSet:
     remove_segments: list[RemoveSegments] = field(default_factory=list)
     refer: list[Refer] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)

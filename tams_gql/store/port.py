@@ -10,7 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from tams_gql.store.changes import ChangeSet, Committed
-from tams_gql.store.scan import Partitioned, Scan, SegmentWindow
+from tams_gql.store.scan import CoverageWindow, Covered, Partitioned, Scan, SegmentWindow, Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class ReadSession(Protocol):
 
     async def windows(self, columns: tuple[str, ...], windows: Sequence[SegmentWindow]) -> Groups:
         """The segments of each window, one group each, in the order of the windows."""
+        ...
+
+    async def coverage(self, windows: Sequence[CoverageWindow]) -> list[Covered]:
+        """What of each window is covered by segments."""
         ...
 
     async def count(self, scans: Sequence[Scan]) -> list[int]:
@@ -70,8 +74,8 @@ class ChangeLog(Protocol):
         """The newest position that retention has removed; reading after an older one is refused."""
         ...
 
-    async def events(self, after: str, limit: int) -> pa.RecordBatch:
-        """Up to ``limit`` rows of ``EVENTS`` after a position, in order."""
+    async def events(self, after: str, limit: int, where: tuple[Where, ...] = ()) -> pa.RecordBatch:
+        """Up to ``limit`` rows of ``EVENTS`` after a position that match, in order."""
         ...
 
     async def changed(self) -> bool:

@@ -16,6 +16,7 @@ from tams_gql.store.tables import (
     FLOW_COUNTERS,
     FLOWS,
     OBJECTS,
+    PROFILES,
     SEGMENTS,
     SOURCES,
     Table,
@@ -35,6 +36,7 @@ class SourceRecord(NamedTuple):
     created: int
     updated: int
     version: int
+    search: str | None
     explicit: bool
     flow_count: int
 
@@ -67,6 +69,7 @@ class FlowRecord(NamedTuple):
     created: int
     metadata_updated: int
     version: int
+    search: str | None
     body: str
 
 
@@ -97,6 +100,7 @@ class SegmentRecord(NamedTuple):
     sample_offset: int | None
     sample_count: int | None
     key_frame_count: int | None
+    size: int | None
     tags: str | None
     created: int
 
@@ -123,6 +127,20 @@ class ObjectRecord(NamedTuple):
     orphaned: int | None
 
 
+class ProfileRecord(NamedTuple):
+    """A row of ``profiles``."""
+
+    id: str
+    format: str
+    codec: str | None
+    label: str | None
+    description: str | None
+    tags: str | None
+    created_by: str | None
+    created: int
+    body: str
+
+
 class MemberRecord(NamedTuple):
     """A row of ``collections``."""
 
@@ -136,7 +154,14 @@ class MemberRecord(NamedTuple):
 
 
 R = TypeVar(
-    "R", SourceRecord, FlowRecord, CountersRecord, SegmentRecord, ObjectRecord, MemberRecord
+    "R",
+    SourceRecord,
+    FlowRecord,
+    CountersRecord,
+    SegmentRecord,
+    ObjectRecord,
+    ProfileRecord,
+    MemberRecord,
 )
 
 RECORD_TABLES: dict[type[tuple[Any, ...]], Table] = {
@@ -145,6 +170,7 @@ RECORD_TABLES: dict[type[tuple[Any, ...]], Table] = {
     CountersRecord: FLOW_COUNTERS,
     SegmentRecord: SEGMENTS,
     ObjectRecord: OBJECTS,
+    ProfileRecord: PROFILES,
     MemberRecord: COLLECTIONS,
 }
 

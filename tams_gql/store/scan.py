@@ -88,6 +88,40 @@ class Tagged:
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """Rows whose ``column`` is the ``select`` of some row of ``table`` that matches ``where``."""
+
+    column: str
+    table: Table
+    select: str
+    where: tuple[Where, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Rows that meet every condition; with none, all rows."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Rows that meet at least one condition; with none, no rows."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Rows that do not meet the condition. A comparison with NULL is not met, so its ``Not`` is."""
+
+    of: Condition
+
+
+Condition = Where | Tagged | Among | AllOf | AnyOf | Not
+
+
+@dataclass(frozen=True, slots=True)
 class OrderBy:
     """One ordering column. NULL sorts last, or first when ``descending``."""
 
@@ -97,8 +131,10 @@ class OrderBy:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A list of rows of one table.
+    """A list of rows of one table: those that meet ``where``, ``tags`` and ``matching``.
 
+    ``where`` and ``tags`` are what every backend pushes down. ``matching`` is any combination; a
+    backend pushes down what it can of it and checks the rest exactly before paging.
     ``order`` must end in columns that make it total wherever ``limit`` or ``after`` is used.
     ``after`` holds the order columns' values of the last row already seen.
     """
@@ -110,6 +146,7 @@ class Scan:
     order: tuple[OrderBy, ...] = ()
     limit: int | None = None
     after: tuple[Value, ...] | None = None
+    matching: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +175,35 @@ class SegmentWindow:
     limit: int | None = None
     after_ns: int | None = None
     where: tuple[Where, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageWindow:
+    """A part of a flow's timeline whose coverage is asked for.
+
+    Gaps of up to ``max_gap_ns`` do not interrupt a stretch. At most ``max_stretches`` and one more
+    are found, so that the caller can tell that there were too many.
+    """
+
+    flow_id: str
+    start_ns: int
+    end_ns: int
+    max_gap_ns: int = 0
+    max_stretches: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What of a window is covered, clipped to it.
+
+    ``stretches`` are half-open and in order. ``covered_ns`` leaves bridged gaps out; count and
+    bytes are those of all segments that overlap the window, unknown sizes counting 0.
+    """
+
+    stretches: tuple[tuple[int, int], ...]
+    covered_ns: int
+    segment_count: int
+    bytes: int
 
 
 def columns_of(table: Table, names: Sequence[str]) -> tuple[str, ...]:

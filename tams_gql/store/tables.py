@@ -2,8 +2,8 @@
 
 Conventions: ids are UTF-8 text; media times are ``int64`` nanoseconds, ranges half-open
 ``[start_ns, end_ns)``; record times are ``timestamp[us, UTC]``; an absent value is NULL, never an
-empty string or zero. Columns named ``tags``, ``body``, ``instances`` and
-``mapping`` hold JSON text.
+empty string or zero. Columns named ``tags``, ``body``, ``instances``,
+``response`` and ``mapping`` hold JSON text.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ SOURCES = Table(
         created=_TIME,
         updated=_TIME,
         version=_INT,
+        search=_TEXT,  # label, description and tag values, case-folded, one a line
         explicit=_FLAG,  # made by a client, so kept when its last flow goes
         flow_count=_INT,  # guards the removal together with the last flow
     ),
@@ -90,6 +91,7 @@ FLOWS = Table(
         created=_TIME,
         metadata_updated=_TIME,
         version=_INT,
+        search=_TEXT,  # label, description and tag values, case-folded, one a line
         body=_TEXT,  # the technical part of the specification's JSON, as the client sent it
     ),
     key=("id",),
@@ -126,6 +128,7 @@ SEGMENTS = Table(
         sample_offset=_INT,
         sample_count=_INT,
         key_frame_count=_INT,
+        size=_INT,  # bytes of the object, kept here so that sums need no join
         tags=_TEXT,
         created=_TIME,
     ),
@@ -164,6 +167,23 @@ STORAGE_BACKENDS = Table(
     key=("id",),
 )
 
+PROFILES = Table(
+    "profiles",
+    _schema(
+        id=_TEXT,
+        format=_TEXT,
+        codec=_TEXT,
+        label=_TEXT,
+        description=_TEXT,
+        tags=_TEXT,
+        created_by=_TEXT,
+        created=_TIME,
+        body=_TEXT,  # the specification's flow_metadata
+    ),
+    key=("id",),
+    tagged="profile",
+)
+
 COLLECTIONS = Table(
     "collections",
     _schema(
@@ -191,6 +211,18 @@ EVENTS = Table(
     key=("position",),
 )
 
+RECEIPTS = Table(
+    "receipts",
+    _schema(
+        key=_TEXT,  # the client's idempotency key with the operation's name
+        fingerprint=_TEXT,
+        response=_TEXT,
+        position=_TEXT,  # of the log after the change
+        created=_TIME,
+    ),
+    key=("key",),
+)
+
 SERVICE = Table("service", _schema(name=_TEXT, value=_TEXT), key=("name",))
 
 TABLES = (
@@ -200,7 +232,9 @@ TABLES = (
     SEGMENTS,
     OBJECTS,
     STORAGE_BACKENDS,
+    PROFILES,
     COLLECTIONS,
     EVENTS,
+    RECEIPTS,
     SERVICE,
 )

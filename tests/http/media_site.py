@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from tams_gql.http.media import media_routes
 from tams_gql.media.local import LocalMedia
@@ -80,8 +81,8 @@ class Site:
 
 
 @contextmanager
-def media_site(folder: Path) -> Iterator[Site]:
-    """Serve a media folder in ``folder``."""
+def media_site(folder: Path, *others: BaseRoute) -> Iterator[Site]:
+    """Serve a media folder in ``folder``, with ``others`` on the same origin."""
     clock = Clock()
     backends: list[LocalMedia] = []
 
@@ -96,7 +97,8 @@ def media_site(folder: Path) -> Iterator[Site]:
                 clock=clock,
             )
         )
-        return Starlette(routes=media_routes(backends[0], upload_idle_seconds=IDLE_SECONDS))
+        routes = media_routes(backends[0], upload_idle_seconds=IDLE_SECONDS)
+        return Starlette(routes=[*routes, *others])
 
     with serving(app) as url, httpx.Client(timeout=30) as client:
         yield Site(backends[0], folder / "media" / "objects", url, client, clock)
@@ -129,10 +131,9 @@ def connect(site: Site) -> socket.socket:
     return connection
 
 
-def head_of(request: SignedRequest, *, content_length: int, extra: str = "") -> bytes:
+def head_of(request: SignedRequest, *, content_length: int | None, extra: str = "") -> bytes:
     parts = urlsplit(request.url)
     headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
-    return (
-        f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n"
-        f"Content-Length: {content_length}\r\n{headers}{extra}\r\n"
-    ).encode()
+    if content_length is not None:
+        headers += f"Content-Length: {content_length}\r\n"
+    return f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n{headers}{extra}\r\n".encode()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +56,9 @@ class FakeCatalog:
     busy: int = 0
     busiest: int = 0
     fail: Callable[[str], int | GraphQLError | None] = lambda _: None
+    lose: Callable[[str], bool] = lambda _: False
     signature: int = 1
+    delay: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     # Queries
@@ -230,6 +233,8 @@ class FakeCatalog:
                 result = ExecutionResult(errors=[failure])
             else:
                 result = graphql_sync(_SCHEMA, query, self.root(), variable_values=variables)
+            if self.lose(name):
+                return 502, b"the answer got lost", "text/plain"
         return 200, json.dumps(result.formatted).encode(), "application/json"
 
     def upload(self, object_id: str, signature: str, content_type: str, body: bytes) -> int:
@@ -263,6 +268,7 @@ _SCHEMA = build_schema(SCHEMA)
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: else each answer waits for an acknowledgement
     catalog: FakeCatalog
 
     def log_message(self, format: str, *args: object) -> None:
@@ -274,6 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -285,6 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
             catalog.busy += 1
             catalog.busiest = max(catalog.busiest, catalog.busy)
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(catalog.delay)
         with catalog.lock:
             catalog.busy -= 1
             object_id = parts.path.removeprefix("/media/")

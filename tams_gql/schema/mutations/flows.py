@@ -8,6 +8,7 @@ import strawberry
 
 from tams_gql.model.ids import parse_uuid
 from tams_gql.resolvers import flow_writes
+from tams_gql.resolvers.idempotency import Idempotency
 from tams_gql.schema import payloads
 from tams_gql.schema.documents import named_from
 from tams_gql.schema.fields import Info, arg, resolved
@@ -23,9 +24,14 @@ class FlowMutations:
     async def put_flow(
         self, info: Info, input: Annotated[PutFlowInput, arg("The flow.")]
     ) -> payloads.PutFlowPayload:
-        name, document, expected = put_document(input)
-        with named_from(f"input.{name}"):
-            done = await flow_writes.put_flow(info.context, document, expected_version=expected)
+        put = put_document(input)
+        with named_from(f"input.{put.name}"):
+            done = await flow_writes.put_flow(
+                info.context,
+                put.document,
+                expected_version=put.expected_version,
+                idempotency=Idempotency("putFlow", put.idempotency_key, put.document),
+            )
         return payloads.PutFlowPayload(row=done.flow, created=done.created, event=done.cursor)
 
     @resolved("Change some metadata of a flow.")
@@ -39,6 +45,7 @@ class FlowMutations:
                 parse_uuid(input.id, field="id"),
                 document,
                 expected_version=input.expected_version,
+                idempotency=Idempotency("patchFlow", input.idempotency_key, [input.id, document]),
             )
         return payloads.PatchFlowPayload(row=done.flow, event=done.cursor)
 
@@ -51,6 +58,7 @@ class FlowMutations:
                 info.context,
                 parse_uuid(input.id, field="id"),
                 expected_version=input.expected_version,
+                idempotency=Idempotency("deleteFlow", input.idempotency_key, input.id),
             )
         return payloads.DeleteFlowPayload(
             deleted_flow_id=strawberry.ID(done.flow_id),

@@ -8,8 +8,9 @@ import strawberry
 
 from tams_gql.model.ids import parse_mime_type, parse_object_id, parse_uuid
 from tams_gql.resolvers import storage
+from tams_gql.resolvers.idempotency import Idempotency
 from tams_gql.schema import payloads
-from tams_gql.schema.documents import named_from
+from tams_gql.schema.documents import document_of, named_from
 from tams_gql.schema.fields import Info, arg, resolved
 from tams_gql.schema.segment_inputs import AllocateStorageInput
 
@@ -33,5 +34,8 @@ class StorageMutations:
                 else [parse_object_id(i, field=f"object_ids.{n}") for n, i in enumerate(ids)],
                 storage_id=input.storage_id,
                 content_type=None if kind is None else parse_mime_type(kind, field="content_type"),
+                idempotency=Idempotency(
+                    "allocateStorage", input.idempotency_key, document_of(input)
+                ),
             )
         return payloads.AllocateStoragePayload(media_objects=[payloads.allocation(d) for d in done])

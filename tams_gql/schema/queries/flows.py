@@ -12,7 +12,7 @@ from tams_gql.schema.connections import After, Before, Connection, First, Last, 
 from tams_gql.schema.fields import Info, arg, resolved
 from tams_gql.schema.filters import FlowFilter, FlowOrder, flow_filter, flow_order
 from tams_gql.schema.flows import Flow
-from tams_gql.schema.nodes import Id
+from tams_gql.schema.nodes import Id, Search
 
 
 @strawberry.type
@@ -28,6 +28,7 @@ class FlowQueries:
         self,
         info: Info,
         filter: Annotated[FlowFilter | None, arg("Which of them; default all.")] = None,
+        search: Search = None,
         order_by: Annotated[FlowOrder | None, arg("Default: newest first.")] = None,
         first: First = None,
         after: After = None,
@@ -36,5 +37,5 @@ class FlowQueries:
     ) -> Connection[Flow]:
         ctx, chosen = info.context, flow_filter(filter)
         request = paging(first, after, last, before)
-        page = await flows.flows(ctx, chosen, request, *flow_order(order_by))
-        return Connection(page=page, total=lambda: flows.count_flows(ctx, chosen))
+        page = await flows.flows(ctx, chosen, request, *flow_order(order_by), search)
+        return Connection(page=page, total=lambda: flows.count_flows(ctx, chosen, search))

@@ -16,12 +16,12 @@ from tams_gql.schema.nodes import Id, Node
 class NodeQueries:
     """Nodes at the query root."""
 
-    @resolved("A source or flow by its id; null if there is none.", returns=Node | None)
+    @resolved("A source, flow or profile by its id; null if there is none.", returns=Node | None)
     async def node(self, info: Info, id: Id) -> Any:
         (found,) = await _nodes(info, [parse_uuid(id, field="id")])
         return found
 
-    @resolved("Sources and flows by id, null for each miss.", returns=list[Node | None])
+    @resolved("Sources, flows and profiles by id, null for each miss.", returns=list[Node | None])
     async def nodes(
         self, info: Info, ids: Annotated[list[strawberry.ID], arg("At most 1,000 UUIDs.")]
     ) -> Any:
@@ -38,8 +38,12 @@ class NodeQueries:
 
 
 async def _nodes(info: Info, ids: list[str]) -> list[Any]:
+    """One batch per kind, each only for what the one before it did not find."""
     loaders = info.context.loaders
-    found_flows = await loaders.flow_by_id.load_many(ids)
-    missing = [i for i, row in zip(ids, found_flows, strict=True) if row is None]
-    found_sources = iter(await loaders.source_by_id.load_many(missing))
-    return [next(found_sources) if row is None else row for row in found_flows]
+    found: dict[str, Any] = {}
+    for loader in (loaders.flow_by_id, loaders.source_by_id, loaders.profile_by_id):
+        missing = [key for key in ids if found.get(key) is None]
+        if missing:
+            rows: list[Any] = await loader.load_many(missing)
+            found |= dict(zip(missing, rows, strict=True))
+    return [found[key] for key in ids]

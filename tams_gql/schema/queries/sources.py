@@ -11,7 +11,7 @@ from tams_gql.resolvers import sources
 from tams_gql.schema.connections import After, Before, Connection, First, Last, paging
 from tams_gql.schema.fields import Info, arg, resolved
 from tams_gql.schema.filters import SourceFilter, SourceOrder, source_filter, source_order
-from tams_gql.schema.nodes import Id
+from tams_gql.schema.nodes import Id, Search
 from tams_gql.schema.sources import Source
 
 
@@ -28,6 +28,7 @@ class SourceQueries:
         self,
         info: Info,
         filter: Annotated[SourceFilter | None, arg("Which of them; default all.")] = None,
+        search: Search = None,
         order_by: Annotated[SourceOrder | None, arg("Default: newest first.")] = None,
         first: First = None,
         after: After = None,
@@ -36,5 +37,5 @@ class SourceQueries:
     ) -> Connection[Source]:
         ctx, chosen = info.context, source_filter(filter)
         request = paging(first, after, last, before)
-        page = await sources.sources(ctx, chosen, request, *source_order(order_by))
-        return Connection(page=page, total=lambda: sources.count_sources(ctx, chosen))
+        page = await sources.sources(ctx, chosen, request, *source_order(order_by), search)
+        return Connection(page=page, total=lambda: sources.count_sources(ctx, chosen, search))

@@ -6,6 +6,8 @@ import sqlite3
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from tams_gql.store.changes import (
     ChangeSet,
     Committed,
@@ -13,6 +15,7 @@ from tams_gql.store.changes import (
     Expect,
     Insert,
     NewEvent,
+    Receipt,
     Row,
     Stale,
     Update,
@@ -49,10 +52,25 @@ def apply(connection: sqlite3.Connection, changes: ChangeSet) -> Committed:
             raise  # not a matter of timing: the change set itself breaks a rule of the schema
         raise Stale(str(error)) from error
     events = [e for r in removed if (e := r.event) is not None] + changes.events
-    return Committed(
-        position=_append(connection, events, changes.now_us),
-        removed=tuple(r.count for r in removed),
-    )
+    position = _append(connection, events, changes.now_us)
+    committed = Committed(position=position, removed=tuple(r.count for r in removed))
+    if changes.receipt is not None:
+        _keep(connection, changes.receipt, committed, changes.now_us)
+    return committed
+
+
+_RECEIPT = """INSERT OR IGNORE INTO receipts (key, fingerprint, response, position, created)
+              VALUES (?, ?, ?, ?, ?)"""
+
+
+def _keep(
+    connection: sqlite3.Connection, receipt: Receipt, committed: Committed, now_us: int
+) -> None:
+    response = orjson.loads(receipt.response) | {"removed": committed.removed}
+    body = orjson.dumps(response).decode()
+    row = (receipt.key, receipt.fingerprint, body, committed.position, now_us)
+    if connection.execute(_RECEIPT, row).rowcount != 1:
+        raise Stale(f"the idempotency key {receipt.key} has been used")
 
 
 def _expect(connection: sqlite3.Connection, expect: Expect) -> None:

@@ -18,14 +18,16 @@ from tams_gql.model.errors import BadInput
 from tams_gql.store.changes import Committed
 from tams_gql.store.embedded.apply import last_seq, position_text
 from tams_gql.store.embedded.arrow import layout_of, to_batch
+from tams_gql.store.embedded.conditions import where_clause
 from tams_gql.store.embedded.reader import ReaderPool
 from tams_gql.store.embedded.writer import Writer
+from tams_gql.store.scan import Where
 from tams_gql.store.tables import EVENTS
 
 T = TypeVar("T")
 
 _EVENTS = """SELECT printf('%016x', seq), type, created, source_id, flow_id, body
-             FROM events WHERE seq > ? ORDER BY seq LIMIT ?"""
+             FROM events WHERE seq > ? AND {} ORDER BY seq LIMIT ?"""
 _OLDEST = "SELECT seq, created FROM events ORDER BY seq LIMIT ?"
 _FLOOR = "SELECT CAST(value AS INTEGER) FROM service WHERE name = 'log_floor'"
 
@@ -71,12 +73,11 @@ class EmbeddedLog:
     async def floor(self) -> str:
         return position_text(await self._read(lambda c: int(c.execute(_FLOOR).fetchone()[0])))
 
-    async def events(self, after: str, limit: int) -> pa.RecordBatch:
-        seq = seq_of(after)
+    async def events(self, after: str, limit: int, where: tuple[Where, ...] = ()) -> pa.RecordBatch:
         layout = layout_of(EVENTS, EVENTS.columns)
-        return await self._read(
-            lambda c: to_batch(layout, c.execute(_EVENTS, (seq, limit)).fetchall())
-        )
+        condition, parameters = where_clause(where)
+        text, values = _EVENTS.format(condition), (seq_of(after), *parameters, limit)
+        return await self._read(lambda c: to_batch(layout, c.execute(text, values).fetchall()))
 
     async def changed(self) -> bool:
         def version() -> int:

@@ -16,9 +16,10 @@ from tams_gql.model.errors import Unavailable
 from tams_gql.store.embedded import select, windows
 from tams_gql.store.embedded.arrow import layout_of, to_batch
 from tams_gql.store.embedded.connection import translated
+from tams_gql.store.embedded.coverage import coverage
 from tams_gql.store.embedded.select import Statement
 from tams_gql.store.port import Groups
-from tams_gql.store.scan import Partitioned, Scan, SegmentWindow
+from tams_gql.store.scan import CoverageWindow, Covered, Partitioned, Scan, SegmentWindow
 from tams_gql.store.tables import SEGMENTS, Table
 
 T = TypeVar("T")
@@ -126,6 +127,9 @@ class EmbeddedSession:
                 SEGMENTS, columns, (_window(c, window, columns) for window in windows)
             )
         )
+
+    async def coverage(self, windows: Sequence[CoverageWindow]) -> list[Covered]:
+        return await self._read(lambda c: [coverage(c, window) for window in windows])
 
     async def count(self, scans: Sequence[Scan]) -> list[int]:
         return await self._read(

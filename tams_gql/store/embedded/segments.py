@@ -15,10 +15,11 @@ from tams_gql.store.changes import AddSegments, NewEvent, RemoveSegments, Stale
 from tams_gql.store.tables import SEGMENTS
 
 _START, _END = SEGMENTS.columns.index("start_ns"), SEGMENTS.columns.index("end_ns")
-_OBJECT = SEGMENTS.columns.index("object_id")
+_OBJECT, _SIZE = SEGMENTS.columns.index("object_id"), SEGMENTS.columns.index("size")
 _MAX_INT64 = 2**63 - 1
 
-_INSERT = f"INSERT INTO segments ({', '.join(SEGMENTS.columns)}) VALUES ({', '.join('?' * 13)})"
+_MARKS = ", ".join("?" * len(SEGMENTS.columns))
+_INSERT = f"INSERT INTO segments ({', '.join(SEGMENTS.columns)}) VALUES ({_MARKS})"
 _COUNTERS = "SELECT max_end_ns, duration_ns, bytes FROM flow_counters WHERE flow_id = ?"
 _BEFORE = """SELECT end_ns FROM segments WHERE flow_id = ? AND start_ns < ?
              ORDER BY start_ns DESC LIMIT 1"""
@@ -39,7 +40,7 @@ _INSIDE = """flow_id = ?1 AND start_ns >= ?2 AND start_ns < ?3 AND end_ns <= ?3
              AND (?4 IS NULL OR object_id = ?4)"""
 _SUMMARY = f"""
     SELECT count(*), coalesce(sum(end_ns - start_ns), 0), min(start_ns), max(end_ns),
-           coalesce(sum((SELECT size FROM objects WHERE objects.id = segments.object_id)), 0)
+           coalesce(sum(size), 0)
     FROM segments WHERE {_INSIDE}"""
 _REFERENCES = f"SELECT object_id, count(*) FROM segments WHERE {_INSIDE} GROUP BY object_id"
 _COUNT_DOWN = """
@@ -68,17 +69,18 @@ def add(connection: sqlite3.Connection, added: AddSegments, now_us: int) -> None
     rows = sorted(added.rows, key=lambda row: row[_START])  # type: ignore[arg-type, return-value]
     spans = [(int(row[_START] or 0), int(row[_END] or 0)) for row in rows]
     durations = [end - start for start, end in spans]
+    size = sum(int(row[_SIZE] or 0) for row in rows)
     counters = connection.execute(_COUNTERS, (added.flow_id,)).fetchone()
     if counters is None:
         raise Stale(f"flow {added.flow_id} is gone")
-    max_end, duration, size = counters
+    max_end, duration, stored = counters
     _refuse_overlaps(connection, added.flow_id, spans, max_end)
-    _refuse_overflow(added.flow_id, duration + sum(durations), size + added.bytes)
+    _refuse_overflow(added.flow_id, duration + sum(durations), stored + size)
     connection.executemany(_INSERT, rows)
     connection.execute(
         _COUNT_UP,
         (
-            *(len(rows), sum(durations), added.bytes, spans[0][0], spans[-1][1]),
+            *(len(rows), sum(durations), size, spans[0][0], spans[-1][1]),
             *(max(durations), now_us, added.flow_id),
         ),
     )

@@ -20,6 +20,8 @@ from tams_gql.store.embedded.conditions import (
     where_shape,
     where_text,
 )
+from tams_gql.store.embedded.matching import Shape as MatchingShape
+from tams_gql.store.embedded.matching import matching_shape, matching_text
 from tams_gql.store.embedded.required import never_null
 from tams_gql.store.scan import Op, OrderBy, Partitioned, Scan, compare, is_in
 from tams_gql.store.tables import Table
@@ -30,6 +32,7 @@ class _Shape(NamedTuple):
     columns: tuple[str, ...]
     where: tuple[WhereShape, ...]
     tags: tuple[TagShape, ...]
+    matching: MatchingShape | None
     order: tuple[OrderBy, ...]
     after: tuple[bool, ...] | None  # which values of the position are NULL
     present: frozenset[str]  # columns without NULL
@@ -72,7 +75,7 @@ def count_partitions(partitioned: Partitioned) -> Statement:
 
 
 def _unpaged(scan: Scan) -> Scan:
-    return Scan(table=scan.table, columns=(), where=scan.where, tags=scan.tags)
+    return replace(scan, columns=(), order=(), limit=None, after=None)
 
 
 def _stretches(scan: Scan) -> Iterator[Scan]:
@@ -109,6 +112,7 @@ def _select(scan: Scan, partition: str | None) -> Statement:
         columns=scan.columns,
         where=tuple([where_shape(w, parameters) for w in scan.where]),
         tags=tuple([tag_shape(t, parameters) for t in scan.tags]),
+        matching=None if scan.matching is None else matching_shape(scan.matching, parameters),
         order=scan.order,
         after=None if scan.after is None else tuple([v is None for v in scan.after]),
         present=never_null(scan.table, scan.where) if scan.order else frozenset(),
@@ -130,6 +134,8 @@ def _text(shape: _Shape) -> tuple[str, tuple[int, ...]]:
     conditions = [] if shape.partition is None else [f"{shape.partition} = ?"]
     conditions += [where_text(where) for where in shape.where]
     conditions += [tag_text(shape.table, tag) for tag in shape.tags]
+    if shape.matching is not None:
+        conditions.append(matching_text(shape.table, shape.matching))
     if shape.after is not None:
         after, filled = after_text(shape.order, shape.after, shape.present)
         conditions.append(after)

@@ -17,7 +17,7 @@ _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 # ?2 and ?3 are the window. ?4 takes part in the seek, so that a page deep in a window costs what
 # the first one does.
-_OVERLAPPING = """
+OVERLAPPING = """
     flow_id = ?1
     AND start_ns >= max(coalesce((SELECT start_ns FROM segments
                                   WHERE flow_id = ?1 AND start_ns <= ?2
@@ -63,14 +63,14 @@ def _window_text(columns: tuple[str, ...], reverse: bool, extra: str) -> str:
     limit = _USED + extra.count("?") + 1
     return (
         f"SELECT {', '.join(columns)} FROM segments"
-        f" WHERE {_OVERLAPPING} AND {_bound(extra, _USED + 1)}"
+        f" WHERE {OVERLAPPING} AND {_bound(extra, _USED + 1)}"
         f" ORDER BY start_ns {'DESC' if reverse else 'ASC'} LIMIT ?{limit}"
     )
 
 
 @lru_cache(maxsize=256)
 def _count_text(extra: str) -> str:
-    return f"SELECT count(*) FROM segments WHERE {_OVERLAPPING} AND {_bound(extra, _USED + 1)}"
+    return f"SELECT count(*) FROM segments WHERE {OVERLAPPING} AND {_bound(extra, _USED + 1)}"
 
 
 def _bound(text: str, first: int) -> str:

@@ -11,6 +11,7 @@ CREATE TABLE sources (
     created INTEGER NOT NULL,
     updated INTEGER NOT NULL,
     version INTEGER NOT NULL,
+    search TEXT,
     explicit INTEGER NOT NULL,
     flow_count INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -44,6 +45,7 @@ CREATE TABLE flows (
     created INTEGER NOT NULL,
     metadata_updated INTEGER NOT NULL,
     version INTEGER NOT NULL,
+    search TEXT,
     body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX flows_by_source ON flows (source_id, created, id);
@@ -76,6 +78,7 @@ CREATE TABLE segments (
     sample_offset INTEGER,
     sample_count INTEGER,
     key_frame_count INTEGER,
+    size INTEGER,
     tags TEXT,
     created INTEGER NOT NULL,
     PRIMARY KEY (flow_id, start_ns),
@@ -114,6 +117,19 @@ CREATE TABLE storage_backends (
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE profiles (
+    id TEXT PRIMARY KEY,
+    format TEXT NOT NULL,
+    codec TEXT,
+    label TEXT,
+    description TEXT,
+    tags TEXT,
+    created_by TEXT,
+    created INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX profiles_by_created ON profiles (created, id);
+
 CREATE TABLE collections (
     parent_id TEXT NOT NULL,
     position INTEGER NOT NULL,
@@ -138,6 +154,65 @@ CREATE TABLE tag_index (
     PRIMARY KEY (kind, name, value, ordinal, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tag_index_by_resource ON tag_index (kind, id);
+
+-- Substring search over the `search` columns. Trigrams of text that is case-folded already; terms of
+-- fewer than three characters scan the column instead.
+CREATE TABLE search_rows (
+    row INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    UNIQUE (kind, id)
+) STRICT;
+CREATE VIRTUAL TABLE search_text USING fts5 (text, tokenize = 'trigram case_sensitive 1');
+
+CREATE TRIGGER sources_search_insert AFTER INSERT ON sources WHEN new.search IS NOT NULL BEGIN
+    INSERT INTO search_rows (kind, id) VALUES ('sources', new.id);
+    INSERT INTO search_text (rowid, text)
+        SELECT row, new.search FROM search_rows WHERE kind = 'sources' AND id = new.id;
+END;
+CREATE TRIGGER sources_search_delete AFTER DELETE ON sources BEGIN
+    DELETE FROM search_text
+        WHERE rowid = (SELECT row FROM search_rows WHERE kind = 'sources' AND id = old.id);
+    DELETE FROM search_rows WHERE kind = 'sources' AND id = old.id;
+END;
+CREATE TRIGGER sources_search_update AFTER UPDATE OF search ON sources
+WHEN new.search IS NOT old.search BEGIN
+    INSERT OR IGNORE INTO search_rows (kind, id) VALUES ('sources', new.id);
+    DELETE FROM search_text
+        WHERE rowid = (SELECT row FROM search_rows WHERE kind = 'sources' AND id = new.id);
+    INSERT INTO search_text (rowid, text)
+        SELECT row, new.search FROM search_rows
+        WHERE kind = 'sources' AND id = new.id AND new.search IS NOT NULL;
+END;
+CREATE TRIGGER flows_search_insert AFTER INSERT ON flows WHEN new.search IS NOT NULL BEGIN
+    INSERT INTO search_rows (kind, id) VALUES ('flows', new.id);
+    INSERT INTO search_text (rowid, text)
+        SELECT row, new.search FROM search_rows WHERE kind = 'flows' AND id = new.id;
+END;
+CREATE TRIGGER flows_search_delete AFTER DELETE ON flows BEGIN
+    DELETE FROM search_text
+        WHERE rowid = (SELECT row FROM search_rows WHERE kind = 'flows' AND id = old.id);
+    DELETE FROM search_rows WHERE kind = 'flows' AND id = old.id;
+END;
+CREATE TRIGGER flows_search_update AFTER UPDATE OF search ON flows
+WHEN new.search IS NOT old.search BEGIN
+    INSERT OR IGNORE INTO search_rows (kind, id) VALUES ('flows', new.id);
+    DELETE FROM search_text
+        WHERE rowid = (SELECT row FROM search_rows WHERE kind = 'flows' AND id = new.id);
+    INSERT INTO search_text (rowid, text)
+        SELECT row, new.search FROM search_rows
+        WHERE kind = 'flows' AND id = new.id AND new.search IS NOT NULL;
+END;
+
+-- What a client's idempotency key did.
+CREATE TABLE receipts (
+    key TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    response TEXT NOT NULL,
+    position TEXT NOT NULL,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipts_by_created ON receipts (created);
 
 -- AUTOINCREMENT: a position is never used twice, also after retention has emptied the log.
 CREATE TABLE events (

@@ -1,0 +1,43 @@
+"""What tests of the whole application share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.catalog import Catalog, quick_settings, running, serving
+from tests.gql import GraphQL
+from tests.seed import Seed
+
+# Machines that run tests are shared: a slow example says nothing about the code.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
+
+
+@pytest.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
+    """A new catalog with default settings, in this process."""
+    async with running(quick_settings(tmp_path)) as catalog:
+        yield catalog
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Catalog]:
+    """A new catalog with default settings, behind a real socket."""
+    async with serving(quick_settings(tmp_path)) as catalog:
+        yield catalog
+
+
+@pytest.fixture
+def gql(catalog: Catalog) -> GraphQL:
+    """The client of ``catalog``."""
+    return catalog.gql
+
+
+@pytest.fixture
+def seed(catalog: Catalog) -> Seed:
+    """Fills ``catalog``."""
+    return Seed(catalog.gql, catalog.http)

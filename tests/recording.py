@@ -1,0 +1,149 @@
+"""Stores and media backends that count what they are asked, and pass it on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+
+import pyarrow as pa
+
+from tams_gql.media.port import (
+    MediaBackend,
+    ObjectStat,
+    PutRequest,
+    ReadMethod,
+    SignedRequest,
+    StorageBackend,
+)
+from tams_gql.store.changes import ChangeSet, Committed
+from tams_gql.store.port import CatalogStore, ChangeLog, Groups, ReadSession
+from tams_gql.store.scan import Partitioned, Scan, SegmentWindow
+
+Calls = list[str]
+
+_watched: ContextVar[Calls | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[Calls]:
+    """The store round trips and signings of what is awaited inside, in order.
+
+    What runs beside it, such as the program's background work, does not count.
+    """
+    calls: Calls = []
+    token = _watched.set(calls)
+    try:
+        yield calls
+    finally:
+        _watched.reset(token)
+
+
+class RecordingStore:
+    """A ``CatalogStore`` that tells ``watched`` of each round trip."""
+
+    def __init__(self, store: CatalogStore) -> None:
+        self._store = store
+        self.calls: Calls = []
+        """All round trips since the start, whoever made them."""
+
+    @property
+    def log(self) -> ChangeLog:
+        return self._store.log
+
+    def session(self) -> AbstractAsyncContextManager[ReadSession]:
+        return self._session()
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[ReadSession]:
+        async with self._store.session() as session:
+            yield _RecordingSession(session, self._note)
+
+    async def commit(self, changes: ChangeSet) -> Committed:
+        self._note("commit")
+        return await self._store.commit(changes)
+
+    async def check(self) -> None:
+        await self._store.check()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        if (calls := _watched.get()) is not None:
+            calls.append(call)
+
+
+class _RecordingSession:
+    def __init__(self, session: ReadSession, note: object) -> None:
+        assert callable(note)
+        self._session = session
+        self._note = note
+
+    async def scan(self, scans: Sequence[Scan]) -> list[pa.RecordBatch]:
+        self._note(f"scan {' '.join(_table(scan) for scan in scans)}")
+        return await self._session.scan(scans)
+
+    async def partitions(self, partitioned: Partitioned) -> Groups:
+        self._note(f"partitions {_table(partitioned.scan)} by {partitioned.column}")
+        return await self._session.partitions(partitioned)
+
+    async def windows(self, columns: tuple[str, ...], windows: Sequence[SegmentWindow]) -> Groups:
+        self._note("windows")
+        return await self._session.windows(columns, windows)
+
+    async def count(self, scans: Sequence[Scan]) -> list[int]:
+        self._note(f"count {' '.join(_table(scan) for scan in scans)}")
+        return await self._session.count(scans)
+
+    async def count_partitions(self, partitioned: Partitioned) -> list[int]:
+        self._note(f"count_partitions {_table(partitioned.scan)} by {partitioned.column}")
+        return await self._session.count_partitions(partitioned)
+
+    async def count_windows(self, windows: Sequence[SegmentWindow]) -> list[int]:
+        self._note("count_windows")
+        return await self._session.count_windows(windows)
+
+
+def _table(scan: Scan) -> str:
+    return scan.table.name
+
+
+class RecordingMedia:
+    """A ``MediaBackend`` that tells ``watched`` of each signing and how many URLs it made."""
+
+    def __init__(self, media: MediaBackend) -> None:
+        self._media = media
+
+    @property
+    def backend(self) -> StorageBackend:
+        return self._media.backend
+
+    def new_key(self, object_id: str, *, flow_id: str, now: datetime) -> str:
+        return self._media.new_key(object_id, flow_id=flow_id, now=now)
+
+    def sign_get(
+        self, keys: Sequence[str], *, expires_in: int, method: ReadMethod = "GET"
+    ) -> list[str]:
+        _note_signing(method, len(keys))
+        return self._media.sign_get(keys, expires_in=expires_in, method=method)
+
+    def sign_put(self, items: Sequence[PutRequest], *, expires_in: int) -> list[SignedRequest]:
+        _note_signing("PUT", len(items))
+        return self._media.sign_put(items, expires_in=expires_in)
+
+    async def stat(self, keys: Sequence[str]) -> list[ObjectStat | None]:
+        return await self._media.stat(keys)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._media.delete(keys)
+
+    async def check(self) -> None:
+        await self._media.check()
+
+
+def _note_signing(method: str, count: int) -> None:
+    if (calls := _watched.get()) is not None:
+        calls.append(f"sign {count} {method}")

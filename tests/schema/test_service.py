@@ -1,0 +1,75 @@
+"""``Query.service``: what the service says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tams_gql import __version__
+from tests.catalog import Catalog, quick_settings, running
+from tests.recording import watched
+
+SERVICE = """
+{
+  service {
+    name description type apiVersion serviceVersion minObjectTimeout minPresignedUrlTimeout
+    storageBackends {
+      id label storeType provider region availabilityZone storeProduct default presigned
+      tags { name values }
+    }
+  }
+}
+"""
+
+
+async def test_the_service_says_what_it_is_without_asking_the_store(catalog: Catalog) -> None:
+    (media,) = catalog.services.media
+    with watched() as calls:
+        data = await catalog.gql.execute(SERVICE)
+    assert calls == []
+    assert data["service"] == {
+        "name": "tams-gql",
+        "description": "Time-addressable media catalog",
+        "type": "urn:x-tams:service.tams-gql",
+        "apiVersion": "8.2",
+        "serviceVersion": f"tams-gql.{__version__}",
+        "minObjectTimeout": "600:0",
+        "minPresignedUrlTimeout": "300:0",
+        "storageBackends": [
+            {
+                "id": media.backend.id,
+                "label": "local",
+                "storeType": "http_object_store",
+                "provider": None,
+                "region": None,
+                "availabilityZone": None,
+                "storeProduct": None,
+                "default": True,
+                "presigned": True,
+                "tags": [],
+            }
+        ],
+    }
+
+
+async def test_settings_change_what_the_service_says(tmp_path: Path) -> None:
+    settings = quick_settings(
+        tmp_path,
+        service_name="Playout",
+        service_description="The archive of the newsroom",
+        min_object_timeout=900,
+        min_presigned_url_timeout=60,
+    )
+    async with running(settings) as catalog:
+        service = (await catalog.gql.execute(SERVICE))["service"]
+    assert (service["name"], service["description"]) == ("Playout", "The archive of the newsroom")
+    assert service["minObjectTimeout"] == "900:0"
+    assert service["minPresignedUrlTimeout"] == "60:0"
+
+
+async def test_the_storage_backend_keeps_its_id_over_a_restart(tmp_path: Path) -> None:
+    ids = []
+    for _ in range(2):
+        async with running(quick_settings(tmp_path)) as catalog:
+            service = (await catalog.gql.execute(SERVICE))["service"]
+            ids += [backend["id"] for backend in service["storageBackends"]]
+    assert ids == [ids[0]] * 2
