@@ -18,7 +18,7 @@ from tams_gql.events.feed import EventFeed
 from tams_gql.events.retention import keep_log_short
 from tams_gql.http.explorer import explorer_page, explorer_routes
 from tams_gql.http.explorer.queries import QUERIES
-from tams_gql.http.graphql import GraphQLEndpoint
+from tams_gql.http.graphql import GraphQLEndpoint, OperationLimits, TransportLimits
 from tams_gql.http.health import health_routes
 from tams_gql.http.media import media_routes
 from tams_gql.http.middleware import http_middleware
@@ -27,6 +27,7 @@ from tams_gql.media.registry import MediaRegistry
 from tams_gql.resolvers.backends import known_backend
 from tams_gql.resolvers.reclaim import keep_reclaiming
 from tams_gql.schema import QueryLimits, build_schema
+from tams_gql.schema.engine import GraphQLEngine
 from tams_gql.settings import Settings
 from tams_gql.store.embedded import EmbeddedStore
 
@@ -106,19 +107,19 @@ def create_app(settings: Settings, refit: Refit | None = None) -> Starlette:
     ``refit`` is given the services when they are ready, and what it returns is used instead.
     """
     running = _Running(settings, refit)
+    schema = build_schema(_query_limits(settings))
     endpoint = GraphQLEndpoint(
-        build_schema(_query_limits(settings)),
+        GraphQLEngine(schema, schema.operation_cache),
         running.new_context,
         explorer_html=explorer_page(
             graphql_path=GRAPHQL_PATH,
             title=settings.service_name,
             default_queries=[*QUERIES.values()],
         ),
-        max_subscriptions=settings.max_subscriptions_per_connection,
-        timeout_seconds=settings.request_timeout,
+        limits=_transport_limits(settings),
         allowed_origins=settings.cors_origins,
     )
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(GRAPHQL_PATH, endpoint),
             WebSocketRoute(GRAPHQL_PATH, endpoint),
@@ -132,6 +133,8 @@ def create_app(settings: Settings, refit: Refit | None = None) -> Starlette:
         ),
         lifespan=running.lifespan,
     )
+    app.state.begin_shutdown = endpoint.begin_shutdown
+    return app
 
 
 async def _local_media(settings: Settings, store: EmbeddedStore) -> LocalMedia:
@@ -170,5 +173,29 @@ def _query_limits(settings: Settings) -> QueryLimits:
     return QueryLimits(
         depth=settings.max_query_depth,
         tokens=settings.max_query_tokens,
+        characters=settings.max_query_characters,
+        definitions=settings.max_query_definitions,
         aliases=settings.max_query_aliases,
+        root_fields=settings.max_query_root_fields,
+        directives=settings.max_query_directives,
+        cost=settings.max_query_cost,
+        input_depth=settings.max_input_depth,
+        default_page_size=settings.default_page_size,
+        max_page_size=settings.max_page_size,
+        cache_bytes=settings.operation_cache_bytes,
+    )
+
+
+def _transport_limits(settings: Settings) -> TransportLimits:
+    return TransportLimits(
+        operations=OperationLimits(
+            timeout=settings.request_timeout,
+            at_once=settings.max_concurrent_operations,
+            waiting=settings.max_waiting_operations,
+            subscriptions=settings.max_subscriptions,
+            persisted_bytes=settings.persisted_query_bytes,
+        ),
+        operations_per_connection=settings.max_subscriptions_per_connection,
+        batch=settings.max_batch_operations,
+        heartbeat_seconds=settings.stream_heartbeat,
     )

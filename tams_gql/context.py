@@ -65,9 +65,12 @@ class _EventReads:
 class Context:
     """One operation. Reads share a snapshot and are batched; a commit renews both."""
 
-    def __init__(self, services: Services, *, principal: str | None = None) -> None:
+    def __init__(
+        self, services: Services, *, principal: str | None = None, report_cost: bool = False
+    ) -> None:
         self.services = services
         self.principal = principal
+        self.report_cost = report_cost
         self._reads = RequestReads(services.store)
         self._event: Event | None = None
         self.loaders = Loaders(self._reads, services.media)
@@ -79,7 +82,7 @@ class Context:
 
     def fork(self) -> Context:
         """A context for another operation of the same client."""
-        return Context(self.services, principal=self.principal)
+        return Context(self.services, principal=self.principal, report_cost=self.report_cost)
 
     async def renew(self) -> None:
         """Let the following reads see the present state."""

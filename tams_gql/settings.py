@@ -172,19 +172,84 @@ class Settings(BaseSettings):
 
     # Limits of a GraphQL request
     max_query_depth: Annotated[int, Note(unit="levels")] = Field(
-        16, ge=1, le=100, description="Deepest nesting of selected fields."
+        16,
+        ge=1,
+        le=100,
+        description="Deepest nesting of selected fields; introspection has a bound of its own.",
     )
     max_query_tokens: Annotated[int, Note(unit="tokens")] = Field(
-        10_000, ge=100, le=1_000_000, description="Longest query document."
+        5000, ge=100, le=1_000_000, description="Most tokens of a query document."
+    )
+    max_query_characters: Annotated[int, Note(unit="characters")] = Field(
+        200_000, ge=1000, le=100_000_000, description="Longest query document."
+    )
+    max_query_definitions: Annotated[int, Note(unit="definitions")] = Field(
+        100, ge=1, le=10_000, description="Most operations and fragments of a query document."
     )
     max_query_aliases: Annotated[int, Note(unit="aliases")] = Field(
-        100, ge=0, le=10_000, description="Most aliased fields in one operation."
+        100, ge=0, le=10_000, description="Most aliased or repeated fields in one operation."
     )
-    max_subscriptions_per_connection: Annotated[int, Note(unit="subscriptions")] = Field(
-        50, ge=1, le=10_000, description="Most open subscriptions on one WebSocket."
+    max_query_root_fields: Annotated[int, Note(unit="fields")] = Field(
+        50, ge=1, le=10_000, description="Most fields at the root of one operation."
+    )
+    max_query_directives: Annotated[int, Note(unit="directives")] = Field(
+        100, ge=0, le=10_000, description="Most directives in a query document."
+    )
+    max_query_cost: Annotated[int, Note(unit="cost")] = Field(
+        100_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Most that one operation, or one event of a subscription, may cost: about "
+        "one for each item it reads, page sizes multiplied.",
+    )
+    max_input_depth: Annotated[int, Note(unit="levels")] = Field(
+        40,
+        ge=1,
+        le=200,
+        description="Deepest nesting of lists and objects in variables and arguments.",
+    )
+    max_batch_operations: Annotated[int, Note(unit="operations")] = Field(
+        0, ge=0, le=100, description="Most operations in one request body; 0 refuses batches."
+    )
+    max_concurrent_operations: Annotated[int, Note(unit="operations")] = Field(
+        64, ge=1, le=10_000, description="Most queries and mutations that run at once."
+    )
+    max_waiting_operations: Annotated[int, Note(unit="operations")] = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Most queries and mutations that wait until they may run; more are refused "
+        "with status 503.",
+    )
+    max_subscriptions: Annotated[int, Note(unit="subscriptions")] = Field(
+        10_000, ge=1, le=1_000_000, description="Most open subscriptions of the whole server."
+    )
+    max_subscriptions_per_connection: Annotated[int, Note(unit="operations")] = Field(
+        50, ge=1, le=10_000, description="Most open operations of any kind on one WebSocket."
     )
     request_timeout: Annotated[int, _SECONDS] = Field(
         30, ge=1, le=3600, description="Longest execution of a query or mutation."
+    )
+    stream_heartbeat: Annotated[int, _SECONDS] = Field(
+        15,
+        ge=1,
+        le=3600,
+        description="How long an HTTP subscription is silent at most; less than the idle time of "
+        "the proxies before the server.",
+    )
+    operation_cache_bytes: Annotated[int, _BYTES] = Field(
+        64 * 2**20,
+        ge=2**20,
+        le=2**40,
+        description="Memory for parsed and validated query documents, which are kept for the next "
+        "request.",
+    )
+    persisted_query_bytes: Annotated[int, _BYTES] = Field(
+        16 * 2**20,
+        ge=0,
+        le=2**40,
+        description="Memory for documents that clients name by their hash (automatic persisted "
+        "queries); 0 turns that off.",
     )
 
     # Web

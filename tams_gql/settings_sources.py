@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 PREFIX = "TAMS_"
 CONFIG_FILE = "TAMS_CONFIG_FILE"
 # Read by the command-line client and by the test suite, not by the server.
-_CLIENT_KEYS = frozenset({"TAMS_INGEST_URL"})
+_CLIENT_KEYS = frozenset({"TAMS_INGEST_URL", "TAMS_INGEST_TOKEN"})
 _TEST_PREFIX = "TAMS_TEST_"
 _SHOWN_VALUE_CHARS = 80
 

@@ -148,7 +148,7 @@ class Seed:
         """The payload of a registration of which every item succeeds."""
         payload = await self.try_register(flow_id, segments, **fields)
         failed = [result["error"] for result in payload["results"] if result["error"] is not None]
-        assert failed == []
+        assert failed == [], failed
         return payload
 
     async def try_register(self, flow_id: str, segments: Sequence[Data], **fields: object) -> Data:

@@ -7,6 +7,7 @@ wiped) is refused instead of silently skipping or repeating events.
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from tams_gql.model.errors import BadInput
@@ -30,5 +31,9 @@ def decode_cursor(log_id: str, cursor: str, *, field: str = "after") -> str:
         raise BadInput(
             f"{field}: the event cursor belongs to another catalog; start without a cursor",
             field=field,
+        )
+    if not re.fullmatch(r"[0-9a-f]{1,64}", position):
+        raise BadInput(
+            f"{field}: {cursor[:80]!r} is not an event cursor of this service", field=field
         )
     return position

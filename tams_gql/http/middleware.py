@@ -12,6 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import Collection, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -56,14 +57,15 @@ def http_middleware(
 ) -> list[Middleware]:
     """Return the whole stack, outermost first.
 
-    ``unlimited`` are path prefixes with a body limit of their own. Errors and refusals are made
-    inside CORS, so that a page in a browser can read them.
+    ``unlimited`` are path prefixes with a body limit and CORS of their own. Errors and refusals
+    are made inside CORS, so that a page in a browser can read them.
     """
     stack = [Middleware(RequestId), Middleware(RequestLog)]
     if cors_origins:
         stack.append(
             Middleware(
-                CORSMiddleware,
+                CrossOrigin,
+                own=tuple(unlimited),
                 allow_origins=list(cors_origins),
                 allow_methods=_METHODS,
                 allow_headers=["*"],
@@ -74,6 +76,22 @@ def http_middleware(
     stack.append(Middleware(LastResort))
     stack.append(Middleware(BodyLimit, max_bytes=max_request_bytes, unlimited=tuple(unlimited)))
     return stack
+
+
+class CrossOrigin:
+    """Starlette's CORS for all paths but those that answer for themselves.
+
+    Signed media URLs carry their own authorisation, so they are open to pages of every origin.
+    """
+
+    def __init__(self, app: ASGIApp, /, own: tuple[str, ...], **options: Any) -> None:
+        self._app = app
+        self._own = own
+        self._cors = CORSMiddleware(app, **options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        own = scope["type"] == "http" and scope["path"].startswith(self._own)
+        await (self._app if own else self._cors)(scope, receive, send)
 
 
 class RequestId:

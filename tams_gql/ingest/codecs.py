@@ -21,6 +21,12 @@ CONTAINER_TYPES: Final[dict[Container, str]] = {
 CONTAINER_NAMES: Final[dict[Container, str]] = {"ts": "MPEG-TS", "fmp4": "fragmented MP4"}
 
 
+USUAL_LAYOUTS: Final = dict(
+    enumerate(("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"), start=1)
+)
+"""FFmpeg's name of the usual loudspeakers for a number of channels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Codec:
     """One codec by FFmpeg's name: its media type and the containers that can carry it."""

@@ -140,16 +140,16 @@ class _Ingest:
 
     def _recall(self, track: _Track) -> None:
         """Find out what earlier runs registered."""
-        latest = None
+        latest: tuple[int, int, RegisteredSegment] | None = None
         for segment in self._catalog.segments(track.flow_id):
-            key = segment.tags.get(SEGMENT_TAG)
-            if key:
-                track.known[key[0]] = latest = segment
-        first = track.playlist.segments[0].key
-        if latest is not None and first not in track.known:
-            # The list has moved on since; its media time still counts from the same zero.
-            discontinuity = int(latest.tags[SEGMENT_TAG][0].partition("/")[0])
-            track.timeline.skip(discontinuity, latest)
+            for key in segment.tags.get(SEGMENT_TAG, ()):
+                discontinuity, sequence = map(int, key.split("/"))
+                track.known[key] = segment
+                track.timeline.learn(discontinuity, segment)
+                latest = (discontinuity, sequence, segment)
+        if latest is not None and latest[1] < track.playlist.segments[0].sequence:
+            # The list has moved on since; what it shows now comes after what is known.
+            track.timeline.skip(latest[0], latest[2])
 
     def _close(self, flow_ids: list[str]) -> None:
         carriers = {track.flow_id: track for track in self._tracks}

@@ -52,6 +52,11 @@ class Timeline:
         """Whether media time of this stretch can be placed without guessing."""
         return discontinuity in self._own or discontinuity in self._offsets.known
 
+    def learn(self, discontinuity: int, known: RegisteredSegment) -> None:
+        """Take over the offset of a segment that is registered already; the earliest counts."""
+        self._own.setdefault(discontinuity, known.ts_offset_ns)
+        self._offsets.known.setdefault(discontinuity, known.ts_offset_ns)
+
     def skip(self, discontinuity: int, known: RegisteredSegment) -> Finished | None:
         """Go past a segment that is registered already; returns the one before it, if new."""
         finished = self._release(known.timerange.start_ns)

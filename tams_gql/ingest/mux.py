@@ -19,7 +19,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from tams_gql.ingest.codecs import Container
+from tams_gql.ingest.codecs import USUAL_LAYOUTS, Container
 from tams_gql.ingest.isobmff import split_initialisation
 from tams_gql.ingest.media_input import MediaStream
 from tams_gql.ingest.parameter_sets import (
@@ -48,10 +48,6 @@ _TS_OPTIONS: Final = {
     "sdt_period": "10",
     "pcr_period": "80",
 }
-
-_USUAL_LAYOUTS: Final = dict(
-    enumerate(("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"), start=1)
-)
 
 # FFmpeg learns the set-up of these codecs from their packets, so their "moov" has to wait.
 _DESCRIBED_BY_PACKETS: Final = frozenset({"ac3", "eac3"})
@@ -152,10 +148,8 @@ class SegmentWriter:
 def _name_channels(context: AudioCodecContext, template: AudioStream) -> None:
     """Assume the usual loudspeakers where the source only counts channels, as WAV files may."""
     layout = template.layout
-    if layout.name.endswith(" channels"):
-        usual = _USUAL_LAYOUTS.get(layout.nb_channels)
-        if usual is None:
-            raise ValueError(f"{layout.nb_channels} channels without a layout")
+    usual = USUAL_LAYOUTS.get(layout.nb_channels)
+    if layout.name.endswith(" channels") and usual is not None:
         context.layout = usual
 
 

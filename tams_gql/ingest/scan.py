@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from tams_gql.ingest.codecs import CONTAINER_NAMES, Container, find_codec
+from tams_gql.ingest.codecs import CONTAINER_NAMES, USUAL_LAYOUTS, Container, find_codec
 from tams_gql.ingest.errors import UnusableMedia
 from tams_gql.ingest.essence import AudioEssence, Essence, VideoEssence
 from tams_gql.ingest.frame_rate import measure_frame_rate
@@ -107,6 +107,7 @@ def refuse_codecs(source: str, streams: list[MediaStream], container: Container)
         name = codec_name(stream)
         codec = find_codec(name)
         if codec is not None and container in codec.containers:
+            _refuse_channels(source, stream)
             continue
         hint = ""
         if codec is not None and codec.containers:
@@ -114,6 +115,14 @@ def refuse_codecs(source: str, streams: list[MediaStream], container: Container)
         raise UnusableMedia(
             source, f"{name} {stream.type} cannot be stored in {CONTAINER_NAMES[container]}{hint}"
         )
+
+
+def _refuse_channels(source: str, stream: MediaStream) -> None:
+    if not isinstance(stream, AudioStream) or not codec_name(stream).startswith("pcm_"):
+        return
+    count = stream.codec_context.channels
+    if stream.layout.name.endswith(" channels") and count not in USUAL_LAYOUTS:
+        raise UnusableMedia(source, f"does not say what its {count} audio channels are")
 
 
 def describe(stream: MediaStream, adts: AacConfig | None = None) -> Essence:

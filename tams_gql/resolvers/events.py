@@ -41,6 +41,18 @@ class EventFilter:
         )
 
 
+def checked_position(ctx: Context, after: str, head: str) -> str:
+    """The position behind a client's cursor; ``BadInput`` if it is none of this log.
+
+    A cursor ahead of the log comes from before a backup was restored: waiting behind it would
+    silently skip the events in between.
+    """
+    position = decode_cursor(ctx.services.feed.log_id, after)
+    if position > head:
+        raise BadInput("after: the event cursor is ahead of the change log", field="after")
+    return position
+
+
 async def events(
     ctx: Context, chosen: EventFilter, first: int | None, after: str | None
 ) -> Connection[Event]:
@@ -59,7 +71,10 @@ async def events(
             limit=limits.max_page_size,
             requested=size,
         )
-    position = await feed.floor() if after is None else decode_cursor(feed.log_id, after)
+    if after is None:
+        position = await feed.floor()
+    else:
+        position = checked_position(ctx, after, await feed.head())
     found = await feed.read(position, size + 1, chosen.where())
     return Connection(
         found[:size], len(found) > size, after is not None, lambda event: event.cursor

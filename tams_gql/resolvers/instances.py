@@ -13,6 +13,7 @@ from tams_gql.model.errors import BadInput, Conflict, NotFound
 from tams_gql.model.media_object import ExternalUrl
 from tams_gql.resolvers.attempts import until_fresh
 from tams_gql.resolvers.documents import to_json_text
+from tams_gql.resolvers.object_rules import MAX_INSTANCES_BYTES
 from tams_gql.resolvers.objects import media_object
 from tams_gql.store.changes import ChangeSet, Expect, Update
 from tams_gql.store.records import ObjectRecord
@@ -100,6 +101,8 @@ async def _change(
         text = to_json_text(change(orjson.loads(row.instances)))
         if text == row.instances:
             return row
+        if len(text) > MAX_INSTANCES_BYTES:
+            raise Conflict("the copies of the object take too much room together", field="url")
         changes = ChangeSet(ctx.services.now_us())
         relied_on = {"instances": row.instances, "role": row.role}
         changes.expect.append(Expect(OBJECTS, (object_id,), relied_on))

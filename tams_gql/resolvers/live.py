@@ -7,12 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from tams_gql.context import Context
-from tams_gql.events.cursor import decode_cursor
 from tams_gql.events.feed import Event
 from tams_gql.model.events import EventType
 from tams_gql.model.time import TimeRange
 from tams_gql.resolvers.documents import segments_from_columns
-from tams_gql.resolvers.events import EventFilter
+from tams_gql.resolvers.events import EventFilter, checked_position
 from tams_gql.store.records import SegmentRecord
 
 
@@ -25,14 +24,30 @@ class SegmentsAdded:
     segments: list[SegmentRecord]
 
 
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a subscriber follows: any of the flows, or flows of any of the sources; None for all."""
+
+    flow_ids: frozenset[str] | None = None
+    source_ids: frozenset[str] | None = None
+
+    def matches(self, event: Event) -> bool:
+        """Whether an event is about what is followed."""
+        if self.flow_ids is None and self.source_ids is None:
+            return True
+        return (self.flow_ids is not None and event.flow_id in self.flow_ids) or (
+            self.source_ids is not None and event.source_id in self.source_ids
+        )
+
+
 async def position_after(ctx: Context, after: str | None) -> str:
     """Where to begin: at a client's cursor, or at what is committed now."""
-    feed = ctx.services.feed
-    return await feed.head() if after is None else decode_cursor(feed.log_id, after)
+    head = await ctx.services.feed.head()
+    return head if after is None else checked_position(ctx, after, head)
 
 
 async def matching_events(
-    ctx: Context, chosen: EventFilter, after: str | None
+    ctx: Context, chosen: EventFilter, topic: Topic, after: str | None
 ) -> AsyncGenerator[Event, None]:
     """Events as they are committed, in commit order, for ever.
 
@@ -43,41 +58,23 @@ async def matching_events(
     async with aclosing(ctx.services.feed.follow(start)) as portions:
         async for events in portions:
             for event in events:
-                if chosen.matches(event):
+                if chosen.matches(event) and topic.matches(event):
                     yield event
 
 
 async def segments_added(
-    ctx: Context,
-    *,
-    flow_ids: frozenset[str] | None,
-    source_ids: frozenset[str] | None,
-    window: TimeRange | None,
-    after: str | None,
+    ctx: Context, topic: Topic, window: TimeRange | None, after: str | None
 ) -> AsyncGenerator[SegmentsAdded, None]:
     """New segments as they are committed, per flow in commit order, for ever.
 
-    With both ids given an event must match one of either list. Raises as ``matching_events``.
+    Raises as ``matching_events``.
     """
     added = EventFilter(types=(EventType.SEGMENTS_ADDED,))
-    async with aclosing(matching_events(ctx, added, after)) as events:
+    async with aclosing(matching_events(ctx, added, topic, after)) as events:
         async for event in events:
-            if event.flow_id is None or not of_one(event, flow_ids, source_ids):
-                continue
             segments = _overlapping(segments_of(event), window)
-            if segments:
+            if event.flow_id is not None and segments:
                 yield SegmentsAdded(event, event.flow_id, segments)
-
-
-def of_one(
-    event: Event, flow_ids: frozenset[str] | None, source_ids: frozenset[str] | None
-) -> bool:
-    """Whether an event is about one of the flows or sources; with no lists, always."""
-    if flow_ids is None and source_ids is None:
-        return True
-    return (flow_ids is not None and event.flow_id in flow_ids) or (
-        source_ids is not None and event.source_id in source_ids
-    )
 
 
 def segments_of(event: Event) -> list[SegmentRecord]:

@@ -21,6 +21,9 @@ from tams_gql.store.records import FlowRecord, ObjectRecord
 
 MEDIA, INIT = "media", "init"
 
+# One cell of the objects table; cells stay below 128 KiB.
+MAX_INSTANCES_BYTES = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectUse:
@@ -96,6 +99,13 @@ class ObjectLedger:
         else:
             base = self._stored(row, f"{path}.object_id", self._flow.container)
             instances = [*orjson.loads(row.instances), *instances]
+        text = to_json_text(instances)
+        if len(text) > MAX_INSTANCES_BYTES:
+            raise BadInput(
+                f"{path}.get_urls: the copies of an object take {len(text)} bytes as JSON; at most"
+                f" {MAX_INSTANCES_BYTES}",
+                field=f"{path}.get_urls",
+            )
         return base._replace(
             role=MEDIA,
             timerange=timerange.text,
@@ -103,7 +113,7 @@ class ObjectLedger:
             end_ns=timerange.end_ns,
             init_object_id=segment.init_object_id,
             key_frame_count=segment.key_frame_count,
-            instances=to_json_text(instances),
+            instances=text,
         )
 
     def _init_of(self, segment: NewSegment, path: str) -> ObjectRecord | None:

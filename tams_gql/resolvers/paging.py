@@ -102,9 +102,10 @@ def _position(cursor: str, digest: str, width: int, name: str) -> tuple[Value, .
         parts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         found, *position = parts
     except (ValueError, TypeError, binascii.Error):
-        raise BadInput(
-            f"{name}: {cursor[:80]!r} is not a cursor of this list", field=name
-        ) from None
+        raise _malformed(cursor, name) from None
+    # Only a cursor that somebody has tampered with holds anything else.
+    if not all(map(_is_value, position)):
+        raise _malformed(cursor, name)
     if found != digest or len(position) != width:
         raise BadInput(
             f"{name}: the cursor came from a list with other arguments (filter or order)",

@@ -113,8 +113,8 @@ def _parse(
 def _first_failure(failures: Mapping[int, TamsError]) -> TamsError:
     error = failures[min(failures)]
     error.details["failed"] = [
-        {"index": index, "code": failed.code, "message": failed.message}
-        for index, failed in sorted(failures.items())
+        {"index": i, "code": failed.code, "message": failed.message, "field": failed.field}
+        for i, failed in sorted(failures.items())
     ]
     return error
 

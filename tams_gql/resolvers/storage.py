@@ -46,7 +46,7 @@ async def allocate_storage(
     Raises ``BadInput``, ``NotFound``, ``ReadOnly``, ``LimitExceeded``.
     """
     wanted = _wanted(limit, object_ids, ctx.limits.max_batch_items)
-    media = ctx.services.media.for_allocation(storage_id)
+    media = _backend(ctx, storage_id)
 
     async def attempt() -> list[Allocation]:
         flow = await ctx.loaders.flow_by_id.load(flow_id)
@@ -72,6 +72,13 @@ async def allocate_storage(
         return _signed(ctx, made)
 
     return await once(ctx, idempotency, replay, attempt)
+
+
+def _backend(ctx: Context, storage_id: str | None) -> MediaBackend:
+    try:
+        return ctx.services.media.for_allocation(storage_id)
+    except BadInput as error:
+        raise BadInput(f"storage_id: {error.message}", field="storage_id") from None
 
 
 def _wanted(limit: int | None, object_ids: Sequence[str] | None, most: int) -> list[str]:
@@ -156,7 +163,8 @@ def _signed(ctx: Context, made: _Made) -> list[Allocation]:
     backend = made.media.backend
     puts = made.media.sign_put(
         [PutRequest(key, made.content_type) for key in made.keys.values()],
-        expires_in=ctx.limits.url_lifetime,
+        # Not longer than the allocation itself: a later upload would never be registered.
+        expires_in=min(ctx.limits.url_lifetime, ctx.limits.min_object_timeout),
     )
     return [
         Allocation(object_id, backend.id, put, backend.presigned)

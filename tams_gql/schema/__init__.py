@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 import strawberry
 from graphql import GraphQLError, GraphQLInputObjectType, GraphQLSchema, Undefined
-from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from tams_gql.schema.document_cache import ParsedDocuments
 from tams_gql.schema.errors import CodedErrors, coded
 from tams_gql.schema.flows import FLOW_TYPES
-from tams_gql.schema.limits import limit_rule
+from tams_gql.schema.limits import Analyses, LimitedOperation, QueryLimits
 from tams_gql.schema.mutation import Mutation
+from tams_gql.schema.operation_cache import CachedOperations, OperationCache
 from tams_gql.schema.query import Query
 from tams_gql.schema.scalars import SCALARS
 from tams_gql.schema.scope import OperationScope
 from tams_gql.schema.subscription import Subscription
 
-_CACHED_DOCUMENTS = 512
-
-
-@dataclass(frozen=True, slots=True)
-class QueryLimits:
-    """What a document may ask. A refusal names the limit."""
-
-    depth: int = 16
-    tokens: int = 5000
-    aliases: int = 100
+__all__ = ["CatalogSchema", "QueryLimits", "build_schema", "committed_sdl", "print_sdl"]
 
 
 class CatalogSchema(strawberry.Schema):
     """The schema. Errors are logged where they are coded, not a second time here."""
+
+    operation_cache: OperationCache
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
@@ -60,15 +51,16 @@ class CatalogSchema(strawberry.Schema):
 def build_schema(limits: QueryLimits | None = None) -> CatalogSchema:
     """The executable schema with its limits."""
     bounds = limits or QueryLimits()
-    limits_rule = limit_rule(depth=bounds.depth, aliases=bounds.aliases)
+    cache = OperationCache(
+        max_bytes=bounds.cache_bytes, max_tokens=bounds.tokens, max_characters=bounds.characters
+    )
+    analyses: Analyses  # of the schema that they are an extension of
     # The scope comes first: whatever fails inside still releases the operation's snapshot.
     extensions: Sequence[Any] = [
         OperationScope,
         CodedErrors,
-        lambda: MaxTokensLimiter(max_token_count=bounds.tokens),
-        lambda: AddValidationRules([limits_rule]),
-        lambda: ParsedDocuments(maxsize=_CACHED_DOCUMENTS),
-        lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS),
+        lambda: LimitedOperation(analyses),
+        lambda: CachedOperations(cache),
     ]
     schema = CatalogSchema(
         query=Query,
@@ -79,6 +71,8 @@ def build_schema(limits: QueryLimits | None = None) -> CatalogSchema:
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     _drop_null_defaults(schema._schema)
+    schema.operation_cache = cache
+    analyses = Analyses(schema._schema, bounds)
     return schema
 
 

@@ -76,10 +76,15 @@ def named_from(prefix: str) -> Iterator[None]:
 
 def rename_field(error: TamsError, prefix: str) -> None:
     """Spell an error's field as the client knows it, in its message as well."""
-    if error.field is None:
-        return
-    path = f"{prefix}.{client_path(error.field)}"
-    if error.message.startswith(f"{error.field}:"):
-        error.message = path + error.message[len(error.field) :]
-        error.args = (error.message,)
-    error.field = path
+    error.message, error.field = _renamed(error.message, error.field, prefix)
+    error.args = (error.message,)
+    failed = error.details.get("failed")
+    for item in failed if isinstance(failed, list) else ():
+        item["message"], item["field"] = _renamed(item["message"], item["field"], prefix)
+
+
+def _renamed(message: str, field: str | None, prefix: str) -> tuple[str, str | None]:
+    if field is None:
+        return message, None
+    path = f"{prefix}.{client_path(field)}"
+    return path + message[len(field) :] if message.startswith(f"{field}:") else message, path

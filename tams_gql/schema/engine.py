@@ -79,16 +79,20 @@ class GraphQLEngine:
         context: Context,
     ) -> AsyncGenerator[Outcome, None]:
         """Run a subscription; close the generator to end it."""
-        results = await self._schema.stream(
-            query,
-            variable_values=variables,
-            operation_name=operation_name,
-            context_value=context,
-            operation_extensions=extensions,
-        )
-        async with aclosing(results):
-            async for result in results:
-                yield _outcome(result)
+        try:
+            results = await self._schema.stream(
+                query,
+                variable_values=variables,
+                operation_name=operation_name,
+                context_value=context,
+                operation_extensions=extensions,
+            )
+            async with aclosing(results):
+                async for result in results:
+                    yield _outcome(result)
+        except Exception as failure:
+            # The library lets out what fails around the operation, such as giving back its reads.
+            yield _refusal([coded(GraphQLError(str(failure), original_error=failure))])
 
 
 def _outcome(result: ExecutionResult) -> Outcome:

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, parse
 from strawberry.extensions import SchemaExtension
+from strawberry.types.execution import ParseOptions
 
 from tams_gql.bounded_cache import BoundedCache
 
@@ -104,7 +105,7 @@ class CachedOperations(SchemaExtension):
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context
-        context.parse_options |= self._cache.parse_options
+        context.parse_options = cast(ParseOptions, self._cache.parse_options)
         # An error must not leave the hook: the parser finds it again, where errors are coded.
         with suppress(GraphQLError):
             self._parsed = self._cache.parsed(context.query or "")

@@ -48,11 +48,17 @@ class Segment:
     def tags(parent: strawberry.Parent[SegmentRecord]) -> list[Tag]:
         return tags_of(parent.tags)
 
-    @resolved("The flow it is a piece of.", returns=FLOW)
+    @resolved(
+        "The flow it is a piece of; null only in a replayed event, if it has been deleted since.",
+        returns=FLOW | None,
+    )
     async def flow(parent: strawberry.Parent[SegmentRecord], info: Info) -> Any:
         return await info.context.loaders.flow_by_id.load(parent.flow_id)
 
-    @resolved("The media object.", returns=MEDIA_OBJECT)
+    @resolved(
+        "The media object; null only in a replayed event, if it has been deleted since.",
+        returns=MEDIA_OBJECT | None,
+    )
     async def object(parent: strawberry.Parent[SegmentRecord], info: Info) -> Any:
         return await info.context.loaders.object_by_id.load(parent.object_id)
 

@@ -48,6 +48,11 @@ class Service:
     async def description(self, info: Info) -> str | None:
         return await service_description(info.context)
 
+    @resolved("Where the event log ends now: `after` of a subscription that begins at this moment.")
+    async def event_cursor(self, info: Info) -> str:
+        feed = info.context.services.feed
+        return feed.cursor(await feed.head())
+
     @resolved("Where media objects can be stored.")
     def storage_backends(self, info: Info) -> list[StorageBackend]:
         return [

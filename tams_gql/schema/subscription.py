@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import strawberry
 
+from tams_gql.events.feed import Event as LogEvent
 from tams_gql.model.events import EventType
 from tams_gql.model.time import TimeRange as Range
 from tams_gql.resolvers import live
@@ -57,6 +58,14 @@ class SegmentsDeleted:
         return await info.context.loaders.flow_by_id.load(self.flow_id)
 
 
+FlowIds = Annotated[
+    list[strawberry.ID] | None, arg("Of these flows; with `sourceIds` either may match.")
+]
+SourceIds = Annotated[
+    list[strawberry.ID] | None, arg("Of these sources and their flows; default: of all.")
+]
+
+
 @strawberry.type(description="Everything that can be followed live.")
 class Subscription:
     """The subscription root."""
@@ -67,23 +76,13 @@ class Subscription:
     async def segments_added(
         self,
         info: Info,
-        flow_ids: Annotated[
-            list[strawberry.ID] | None, arg("Of these flows; with `sourceIds` either may match.")
-        ] = None,
-        source_ids: Annotated[list[strawberry.ID] | None, arg("Of flows of these sources.")] = None,
+        flow_ids: FlowIds = None,
+        source_ids: SourceIds = None,
         window: Annotated[TimeRange | None, arg("Only segments that overlap this range.")] = None,
         after: AfterCursor = None,
     ) -> AsyncGenerator[SegmentsAdded, None]:
-        ctx = info.context
-        flows, sources = uuids(flow_ids, "flowIds"), uuids(source_ids, "sourceIds")
-        stream = live.segments_added(
-            ctx,
-            flow_ids=None if flows is None else frozenset(flows),
-            source_ids=None if sources is None else frozenset(sources),
-            window=window_of(window),
-            after=after,
-        )
-        async with aclosing(stream):
+        ctx, topic = info.context, _topic(flow_ids, source_ids)
+        async with aclosing(live.segments_added(ctx, topic, window_of(window), after)) as stream:
             async for added in stream:
                 await ctx.begin_event(added.event)
                 yield SegmentsAdded(
@@ -94,32 +93,16 @@ class Subscription:
     async def segments_deleted(
         self,
         info: Info,
-        flow_ids: Annotated[
-            list[strawberry.ID] | None, arg("Of these flows; with `sourceIds` either may match.")
-        ] = None,
-        source_ids: Annotated[list[strawberry.ID] | None, arg("Of flows of these sources.")] = None,
+        flow_ids: FlowIds = None,
+        source_ids: SourceIds = None,
         after: AfterCursor = None,
     ) -> AsyncGenerator[SegmentsDeleted, None]:
-        ctx = info.context
-        flows, sources = uuids(flow_ids, "flowIds"), uuids(source_ids, "sourceIds")
+        ctx, topic = info.context, _topic(flow_ids, source_ids)
         chosen = EventFilter(types=(EventType.SEGMENTS_DELETED,))
-        async with aclosing(live.matching_events(ctx, chosen, after)) as stream:
+        async with aclosing(live.matching_events(ctx, chosen, topic, after)) as stream:
             async for event in stream:
-                if event.flow_id is None or not live.of_one(
-                    event,
-                    None if flows is None else frozenset(flows),
-                    None if sources is None else frozenset(sources),
-                ):
-                    continue
                 await ctx.begin_event(event)
-                bounds = Range.between(event.body["start_ns"], event.body["end_ns"])
-                yield SegmentsDeleted(
-                    cursor=event.cursor,
-                    created=DateTime(event.created),
-                    flow_id=strawberry.ID(event.flow_id),
-                    timerange=TimeRange(bounds.text),
-                    deleted_count=event.body["segment_count"],
-                )
+                yield _deleted(event)
 
     @strawberry.subscription(
         description="Every committed change, in commit order.", graphql_type=Event
@@ -128,19 +111,34 @@ class Subscription:
         self,
         info: Info,
         types: Annotated[list[EventType] | None, arg("Only these kinds of change.")] = None,
-        flow_ids: Annotated[list[strawberry.ID] | None, arg("Only about these flows.")] = None,
-        source_ids: Annotated[
-            list[strawberry.ID] | None, arg("Only about these sources or their flows.")
-        ] = None,
+        flow_ids: FlowIds = None,
+        source_ids: SourceIds = None,
         after: AfterCursor = None,
     ) -> AsyncGenerator[Any, None]:
-        ctx = info.context
-        chosen = EventFilter(
-            types=None if types is None else tuple(types),
-            flow_ids=uuids(flow_ids, "flowIds"),
-            source_ids=uuids(source_ids, "sourceIds"),
-        )
-        async with aclosing(live.matching_events(ctx, chosen, after)) as stream:
+        ctx, topic = info.context, _topic(flow_ids, source_ids)
+        chosen = EventFilter(types=None if types is None else tuple(types))
+        async with aclosing(live.matching_events(ctx, chosen, topic, after)) as stream:
             async for event in stream:
                 await ctx.begin_event(event)
                 yield event
+
+
+def _topic(
+    flow_ids: list[strawberry.ID] | None, source_ids: list[strawberry.ID] | None
+) -> live.Topic:
+    flows, sources = uuids(flow_ids, "flowIds"), uuids(source_ids, "sourceIds")
+    return live.Topic(
+        None if flows is None else frozenset(flows),
+        None if sources is None else frozenset(sources),
+    )
+
+
+def _deleted(event: LogEvent) -> SegmentsDeleted:
+    bounds = Range.between(event.body["start_ns"], event.body["end_ns"])
+    return SegmentsDeleted(
+        cursor=event.cursor,
+        created=DateTime(event.created),
+        flow_id=strawberry.ID(event.flow_id or ""),
+        timerange=TimeRange(bounds.text),
+        deleted_count=event.body["segment_count"],
+    )

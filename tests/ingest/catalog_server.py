@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -57,6 +58,7 @@ class FakeCatalog:
     busiest: int = 0
     fail: Callable[[str], int | GraphQLError | None] = lambda _: None
     lose: Callable[[str], bool] = lambda _: False
+    inspect: Callable[[Message], None] = lambda _: None
     signature: int = 1
     delay: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -283,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def do_POST(self) -> None:
+        self.catalog.inspect(self.headers)
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._answer(*self.catalog.answer(request["query"], request["variables"]))
 

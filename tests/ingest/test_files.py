@@ -183,7 +183,7 @@ def test_container_and_duration_make_other_flows_of_the_same_sources(
 
 @pytest.mark.parametrize("options", [SECOND, FMP4])
 @pytest.mark.parametrize("stage", ["PUT", "IngestRegister", "IngestPatchFlow", "IngestPutFlow"])
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 3])
 def test_an_interrupted_run_is_completed_by_the_next(
     stage: str, number: int, options: IngestOptions, fake: FakeCatalog, media: Callable[[str], Path]
 ) -> None:

@@ -157,6 +157,19 @@ def test_a_second_run_stores_nothing(
     assert (fake.uploads, fake.segments(first.flow_ids[-1])) == (uploads, before)
 
 
+@pytest.mark.parametrize("deleted", [[0], [2], [4], [0, 1, 3]])
+def test_segments_deleted_meanwhile_are_stored_again(
+    deleted: list[int], fake: FakeCatalog, media: Callable[[str], Path], tmp_path: Path
+) -> None:
+    index = make_hls(media("ntsc.mp4"), tmp_path / "h", kind="video")
+    run(fake, index)
+    flow_id = carrier(fake)
+    before = spans(fake, flow_id)
+    fake.stored[flow_id] = [s for n, s in enumerate(fake.stored[flow_id]) if n not in deleted]
+    assert run(fake, index).stored == len(deleted)
+    assert spans(fake, flow_id) == before
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_an_interrupted_run_is_completed_by_the_next(
     number: int, fake: FakeCatalog, media: Callable[[str], Path], tmp_path: Path

@@ -7,7 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from av.codec.context import CodecContext
 
+from tams_gql.ingest import probe
 from tams_gql.ingest.essence import AudioEssence, Essence, VideoEssence
 from tams_gql.ingest.packet_index import PacketIndex
 from tams_gql.ingest.scan import scan_file
@@ -63,11 +65,7 @@ def test_audio_codecs(codec: str, suffix: str, expected: AudioEssence, tmp_path:
     assert essences(path) == [expected]
 
 
-def test_colour_depth_and_sampling(tmp_path: Path) -> None:
-    from av.codec.context import CodecContext
-
-    from tams_gql.ingest import probe
-
+def test_colour_depth_and_sampling() -> None:
     context = CodecContext.create("hevc", "r")
     context.width, context.height, context.pix_fmt = 3840, 2160, "yuv422p10le"
     context.colorspace, context.color_trc, context.field_order = 9, 18, 2
@@ -78,14 +76,16 @@ def test_colour_depth_and_sampling(tmp_path: Path) -> None:
     assert probe._sampling(context) == (8, None, None)
 
 
-def test_interlaced_video(tmp_path: Path) -> None:
-    recipe = Recipe(
-        video="mpeg2video", audio=None, pictures=25, codec_options={"flags": "+ildct+ilme"}
-    )
-    path = make(tmp_path / "i.mpg", recipe.but(format="mpegts"))
-    [video] = essences(path)
+@pytest.mark.parametrize(
+    ("fields", "mode"), [("tff=1", "INTERLACED_TFF"), ("bff=1", "INTERLACED_BFF")]
+)
+@pytest.mark.parametrize("suffix", ["ts", "mp4"])
+def test_interlaced_video(fields: str, mode: str, suffix: str, tmp_path: Path) -> None:
+    recipe = Recipe(audio=None, pictures=25, codec_options={"x264-params": fields})
+    [video] = essences(make(tmp_path / f"i.{suffix}", recipe))
     assert isinstance(video, VideoEssence)
-    assert video.codec == "video/mpv"
+    assert video.interlace_mode == mode
+    assert video.frame_rate == 25
 
 
 def test_decoding_times_that_are_missing_are_filled_in() -> None:

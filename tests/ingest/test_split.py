@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import wave
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -301,3 +302,14 @@ def test_a_codec_that_the_container_cannot_carry_is_refused(
     with pytest.raises(UnusableMedia) as caught:
         scan_file(path, container)
     assert caught.value.message == f"{path}: {reason}"
+
+
+def test_many_channels_without_names_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "many.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(12)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes(bytes(24 * 4_800))
+    with pytest.raises(UnusableMedia, match="does not say what its 12 audio channels are"):
+        scan_file(path, "fmp4")

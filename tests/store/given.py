@@ -33,11 +33,11 @@ def examples(number: int) -> Callable[[Any], Any]:
 
 
 def conditions(
-    columns: Mapping[str, st.SearchStrategy[Any]], max_size: int = 3
+    columns: Mapping[str, st.SearchStrategy[Any]], *, min_size: int = 0, max_size: int = 3
 ) -> st.SearchStrategy[tuple[Where, ...]]:
     """ANDs of ORs of ranges over columns, given the values that each may hold."""
     one = [_condition(column, values) for column, values in columns.items()]
-    return st.lists(st.one_of(one), max_size=max_size).map(tuple)
+    return st.lists(st.one_of(one), min_size=min_size, max_size=max_size).map(tuple)
 
 
 def _condition(column: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Where]:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cmp_to_key
 from typing import Any
 
-from tams_gql.store.scan import Op, OrderBy, Range, SegmentWindow, Tagged, TagOp, Where
+from tams_gql.store.scan import (
+    AllOf,
+    Among,
+    AnyOf,
+    Condition,
+    CoverageWindow,
+    Covered,
+    Not,
+    Op,
+    OrderBy,
+    Range,
+    SegmentWindow,
+    Tagged,
+    TagOp,
+    Where,
+)
 
 Named = Mapping[str, Any]
 
@@ -86,6 +102,27 @@ def tagged(tags: Mapping[str, str | list[str]] | None, condition: Tagged) -> boo
             return any(value.startswith(p) for value in values for p in condition.values)
 
 
+def meets(
+    row: Named, condition: Condition, catalog: Mapping[str, Sequence[Named]] | None = None
+) -> bool:
+    """Whether a row meets a combined condition; ``catalog`` has the rows of other tables."""
+    match condition:
+        case Where():
+            return satisfies(row, (condition,))
+        case Tagged():
+            return tagged(None if row["tags"] is None else json.loads(row["tags"]), condition)
+        case Among(column, table, select, where):
+            others = (catalog or {})[table.name]
+            found = {other[select] for other in others if satisfies(other, where)}
+            return row[column] is not None and row[column] in found
+        case AllOf(of):
+            return all(meets(row, each, catalog) for each in of)
+        case AnyOf(of):
+            return any(meets(row, each, catalog) for each in of)
+        case Not(inner):
+            return not meets(row, inner, catalog)
+
+
 def overlapping(segments: Iterable[Named], window: SegmentWindow) -> list[Named]:
     """The segments of one flow that a window asks for, its limit left out."""
     if window.start_ns >= window.end_ns:
@@ -108,3 +145,20 @@ def overlapping(segments: Iterable[Named], window: SegmentWindow) -> list[Named]
 def overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
     """Whether two half-open ranges share a moment."""
     return a[0] < b[1] and b[0] < a[1]
+
+
+def coverage(segments: Iterable[Named], window: CoverageWindow) -> Covered:
+    """What of a window one flow's segments cover; stretches beyond the last one asked for too."""
+    bounds = SegmentWindow(window.flow_id, window.start_ns, window.end_ns)
+    found = overlapping(segments, bounds)
+    stretches: list[tuple[int, int]] = []
+    covered = 0
+    for segment in found:
+        start = max(segment["start_ns"], window.start_ns)
+        end = min(segment["end_ns"], window.end_ns)
+        covered += end - start
+        if stretches and start - stretches[-1][1] <= window.max_gap_ns:
+            start = stretches.pop()[0]
+        stretches.append((start, end))
+    size = sum(segment["size"] or 0 for segment in found)
+    return Covered(tuple(stretches), covered, len(found), size)

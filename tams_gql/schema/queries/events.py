@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
+from tams_gql.events.feed import Event as LogEvent
 from tams_gql.resolvers import events
-from tams_gql.schema.connections import Edge, First, PageInfo
+from tams_gql.schema.connections import First, PageInfo
 from tams_gql.schema.events import Event
 from tams_gql.schema.fields import Info, arg, column, resolved
 from tams_gql.schema.filters import EventFilter, event_filter
+
+
+@strawberry.type(description="An event of a page with its cursor.")
+class EventEdge:
+    """Unlike those of other lists, an event's cursor is good everywhere."""
+
+    cursor: str = column("Where the event is in the log.")
+
+    @resolved("The event.", returns=Event)
+    def node(parent: strawberry.Parent[LogEvent]) -> Any:
+        return parent
 
 
 @strawberry.type(description="A page of the change log, in commit order.")
 class EventConnection:
     """Events have no total: the log grows while it is read."""
 
-    edges: list[Edge[Event]] = column("The events of this page with their cursors.")
-    nodes: list[Event] = column("The events of this page.")
+    rows: strawberry.Private[list[LogEvent]]
     page_info: PageInfo = column("Where this page lies in the log.")
+
+    @resolved("The events of this page with their cursors.", returns=list[EventEdge])
+    def edges(self) -> Any:
+        return self.rows
+
+    @resolved("The events of this page.", returns=list[Event])
+    def nodes(self) -> Any:
+        return self.rows
 
 
 @strawberry.type
@@ -39,11 +58,8 @@ class EventQueries:
     ) -> EventConnection:
         page = await events.events(info.context, event_filter(filter), first, after)
         rows = page.rows
-        # The rows stand for the objects, as everywhere; only their types differ.
-        edges: list[Edge[Event]] = [Edge(cursor=row.cursor, node=row) for row in rows]  # type: ignore[arg-type]
         return EventConnection(
-            edges=edges,
-            nodes=rows,  # type: ignore[arg-type]
+            rows=rows,
             page_info=PageInfo(
                 has_next_page=page.has_next,
                 has_previous_page=page.has_previous,

@@ -29,8 +29,9 @@ def coverage(connection: sqlite3.Connection, window: CoverageWindow) -> Covered:
     count, covered_ns, size, last_end = connection.execute(_TOTALS, bounds).fetchone()
     if count == 0:
         return Covered((), 0, 0, 0)
-    asked = (*bounds, window.max_gap_ns, window.max_stretches + 1)
+    # A stretch ends before the next one begins, which is why that is read too.
+    asked = (*bounds, window.max_gap_ns, window.max_stretches + 2)
     found = connection.execute(_STRETCHES, asked).fetchall()
     ends = [before for _, before in found[1:]] + [last_end]
     stretches = tuple((start, end) for (start, _), end in zip(found, ends, strict=True))
-    return Covered(stretches, covered_ns, count, size)
+    return Covered(stretches[: window.max_stretches + 1], covered_ns, count, size)

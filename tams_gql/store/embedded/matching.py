@@ -31,7 +31,7 @@ def matching_shape(condition: Condition, parameters: list[Any]) -> Shape:
     match condition:
         case Where("search", (Range(Op.CONTAINS, str(term)),)) if _indexed(term):
             quoted = term.replace('"', '""')
-            parameters.append(f'"{quoted}"')
+            parameters += [f'"{quoted}"', term]
             return ("search",)
         case Where():
             return ("where", where_shape(condition, parameters))
@@ -54,9 +54,10 @@ def matching_text(table: Table, shape: Shape) -> str:
     kind, rest = shape[0], shape[1:]
     match kind:
         case "search":
+            # The index takes some code points for the same: U+FFFE, U+FFFF and U+FFFD.
             return (
-                "id IN (SELECT r.id FROM search_text t JOIN search_rows r ON r.row = t.rowid"
-                f" WHERE t.text MATCH ? AND r.kind = '{table.name}')"
+                "(id IN (SELECT r.id FROM search_text t JOIN search_rows r ON r.row = t.rowid"
+                f" WHERE t.text MATCH ? AND r.kind = '{table.name}') AND instr(search, ?) > 0)"
             )
         case "where":
             where: WhereShape = rest[0]

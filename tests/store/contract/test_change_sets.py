@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from tams_gql.store.changes import (
@@ -11,6 +12,7 @@ from tams_gql.store.changes import (
     Delete,
     Expect,
     Insert,
+    Receipt,
     RemoveSegments,
     Stale,
     Update,
@@ -23,6 +25,7 @@ from tams_gql.store.tables import (
     FLOW_COUNTERS,
     FLOWS,
     OBJECTS,
+    RECEIPTS,
     SEGMENTS,
     SERVICE,
     SOURCES,
@@ -42,6 +45,7 @@ async def _populate(store: CatalogStore) -> None:
             build.objects("o", size=100),
             add_segments=[build.segments("f", [(0, 10), (20, 30)], object_id="o")],
             events=[build.event()],
+            receipt=Receipt("used", "", "{}"),
         )
     )
 
@@ -92,6 +96,7 @@ async def test_a_change_set_is_applied_whole(store: CatalogStore) -> None:
         {"update": [Update(FLOWS, ("label",), (("f", "x"), ("gone", "x")))]},
         {"insert": [build.insert(SOURCES, build.source("s2"), build.source("s2"))]},
         {"insert": [build.objects("p", "o")]},
+        {"receipt": Receipt("used", "", "{}")},
         {"add_segments": [build.segments("f", [(11, 12), (29, 31)], object_id="o")]},
         {"add_segments": [build.segments("f", [(11, 15), (14, 16)], object_id="o")]},
         {"add_segments": [build.segments("gone", [(0, 1)])]},
@@ -168,6 +173,31 @@ async def test_expectations_look_at_the_catalog_before_the_change(store: Catalog
     await store.commit(_everything_at_once(expect=expect))
 
     assert await ask.row(store, SOURCES, "s") is None
+
+
+async def test_a_receipt_is_kept_with_what_it_tells_of(store: CatalogStore) -> None:
+    await _populate(store)
+    receipt = Receipt("key", "fingerprint", '{"answer":[1]}')
+
+    done = await store.commit(_everything_at_once(receipt=receipt))
+
+    found, _ = await ask.everything_of(store, RECEIPTS)
+    assert (*found[:2], *found[3:]) == ("key", "fingerprint", done.position, build.NOW + 1)
+    assert orjson.loads(found[2]) == {"answer": [1], "removed": [1]}
+
+
+async def test_a_receipt_is_given_once(store: CatalogStore) -> None:
+    await _populate(store)
+    receipt = Receipt("key", "fingerprint", "{}")
+    await store.commit(build.changes(receipt=receipt))
+    before = await ask.everything(store)
+
+    with pytest.raises(Stale):
+        await store.commit(_everything_at_once(receipt=Receipt("key", "another", "{}")))
+
+    assert await ask.everything(store) == before
+    await store.commit(_everything_at_once(receipt=Receipt("Key", "another", "{}")))
+    assert len(await ask.everything_of(store, RECEIPTS)) == 3
 
 
 async def test_one_of_two_rivals_wins(store: CatalogStore, another: CatalogStore) -> None:

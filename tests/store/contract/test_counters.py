@@ -229,5 +229,5 @@ def test_counters_say_what_is_stored(new_backend: Callable[[], Backend]) -> None
 
     Histories.new_backend = staticmethod(new_backend)
     run_state_machine_as_test(
-        Histories, settings=settings(max_examples=25, stateful_step_count=15, deadline=None)
+        Histories, settings=settings(max_examples=20, stateful_step_count=15, deadline=None)
     )

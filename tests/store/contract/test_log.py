@@ -11,6 +11,7 @@ import pytest
 from tams_gql.model.errors import BadInput
 from tams_gql.store.changes import ChangeSet, NewEvent
 from tams_gql.store.port import CatalogStore
+from tams_gql.store.scan import Where, eq, is_in
 from tams_gql.store.tables import EVENTS
 from tests.store import ask, build
 from tests.store.backends import Backend
@@ -76,6 +77,25 @@ async def test_reading_on_from_any_position(store: CatalogStore) -> None:
     assert await _after(store, positions[5], 3) == list("6")
     assert await _after(store, positions[6], 3) == []
     assert await _after(store, start, 0) == []
+
+
+async def test_events_that_match(store: CatalogStore) -> None:
+    start = await store.log.head()
+    events = [
+        build.event(f"{i}", flow_id="fg"[i % 2], type=f"flows/{['created', 'deleted'][i // 4]}")
+        for i in range(8)
+    ]
+    await store.commit(build.changes(events=events))
+
+    async def found(limit: int, *where: Where) -> list[str]:
+        rows = ask.plain(await store.log.events(start, limit, where))
+        return [row[-1] for row in rows]
+
+    assert await found(9, eq("flow_id", "f")) == list("0246")
+    assert await found(2, eq("flow_id", "g")) == list("13")
+    assert await found(9, eq("flow_id", "g"), eq("type", "flows/deleted")) == list("57")
+    assert await found(9, is_in("flow_id", ["f", "x"]), eq("source_id", None)) == list("0246")
+    assert await found(9, eq("flow_id", "x")) == []
 
 
 @pytest.mark.parametrize("position", ["", "x", "-1", "8000000000000000", "f" * 100, "1.0"])

@@ -112,7 +112,7 @@ _values = st.fixed_dictionaries(
 )
 
 
-@examples(200)
+@examples(120)
 @given(
     values=st.lists(_values, max_size=12),
     order=orders(("created", "label", "frame_width"), "id"),
@@ -140,7 +140,7 @@ async def test_pages_make_up_the_list(
     assert await ask.rows(store, scan) == [row for page in pages for row in page]
 
 
-@examples(150)
+@examples(90)
 @given(
     values=st.lists(_values, max_size=10),
     order=orders(("created", "label", "frame_width"), "id"),

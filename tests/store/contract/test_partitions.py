@@ -120,7 +120,7 @@ _values = st.fixed_dictionaries(
 )
 
 
-@examples(150)
+@examples(90)
 @given(
     values=st.lists(_values, max_size=12),
     order=orders(("created", "label"), "id"),

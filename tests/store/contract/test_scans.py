@@ -152,7 +152,7 @@ async def test_prefix_at_the_ends_of_unicode(store: CatalogStore, prefix: str) -
 _values = st.tuples(st.none() | texts, st.none() | integers, st.booleans())
 
 
-@examples(150)
+@examples(90)
 @given(
     values=st.lists(_values, max_size=8),
     where=conditions({"label": texts, "frame_width": integers, "read_only": st.booleans()}),

@@ -334,7 +334,7 @@ _span = st.tuples(st.integers(-20, 20), st.integers(1, 12)).map(lambda s: (s[0],
 _batch = st.lists(_span, min_size=1, max_size=4)
 
 
-@examples(150)
+@examples(90)
 @given(batches=st.lists(_batch, min_size=1, max_size=8))
 async def test_exactly_what_overlaps_is_refused(
     store: CatalogStore, batches: list[list[tuple[int, int]]]

@@ -154,7 +154,7 @@ _tagged = st.builds(
 )
 
 
-@examples(200)
+@examples(120)
 @given(
     before=st.lists(st.none() | _tags, max_size=6),
     after=st.lists(st.none() | _tags, max_size=3),

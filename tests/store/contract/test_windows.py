@@ -187,7 +187,7 @@ def _windows(draw: st.DrawFn, base: int) -> SegmentWindow:
     )
 
 
-@examples(100)
+@examples(80)
 @given(data=st.data(), stored=spans(), others=spans())
 async def test_any_windows(
     store: CatalogStore,

@@ -23,7 +23,7 @@ from graphql import (
     ValueNode,
 )
 
-from tams_gql.schema.limiting.bounds import CEILING, QueryLimits, exceeded
+from tams_gql.schema.limits.bounds import CEILING, QueryLimits, exceeded
 
 NESTING = 200
 """Selections inside each other, those of fragments included: what the parser allows of one

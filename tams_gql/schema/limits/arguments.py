@@ -1,4 +1,4 @@
-"""What arguments say about how much is asked: page sizes, lengths of lists, ``@skip``, ``@include``.
+"""What arguments say about how much is asked: page sizes, lengths of lists, ``@skip``.
 
 An argument is a literal or a variable, as a whole or somewhere inside it. A value of the wrong kind
 is read as harmless: validation or execution refuses it with a better message.
@@ -22,11 +22,11 @@ from graphql import (
     VariableNode,
 )
 
-from tams_gql.schema.limiting.bounds import CEILING
-from tams_gql.schema.limiting.formulas import Amount, Formula, Variables
+from tams_gql.schema.limits.bounds import CEILING
+from tams_gql.schema.limits.formulas import Amount, Formula, Variables
 
-Defaults: TypeAlias = Mapping[str, Any]
-"""The values that an operation declares for variables that are left out."""
+Defaults: TypeAlias = Mapping[str, ValueNode]
+"""What an operation declares for variables that are left out."""
 
 _LONGEST_INT = 18
 _SKIPPED_WHEN: Mapping[str, bool] = {"skip": True, "include": False}
@@ -83,7 +83,7 @@ class Included:
 
     variable: str
     skipped_when: bool
-    default: object
+    default: bool | None
 
     def value(self, variables: Variables) -> int:
         return int(variables.get(self.variable, self.default) is not self.skipped_when)
@@ -98,14 +98,12 @@ def amount_of(reading: PageSize | Length, formula: Formula) -> Amount:
 
 
 def given(field: FieldNode, path: Sequence[str], defaults: Defaults) -> Given:
-    """What a field's arguments give at ``path``: the argument's name, then names of input fields."""
-    value, rest = _named(field.arguments or (), path[0]), tuple(path[1:])
-    while isinstance(value, ObjectValueNode) and rest:
-        value, rest = _named(value.fields, rest[0]), rest[1:]
+    """What a field is given at ``path``: the name of an argument, then names of input fields."""
+    value, rest = _inside(_named(field.arguments or (), path[0]), tuple(path[1:]))
     if isinstance(value, VariableNode):
         name = value.name.value
-        return Given(_count(defaults.get(name), rest), name, rest)
-    return Given(None if rest else _literal(value))
+        return Given(_literal(*_inside(defaults.get(name), rest)), name, rest)
+    return Given(_literal(value, rest))
 
 
 def included(directives: Iterable[DirectiveNode], defaults: Defaults, formula: Formula) -> Amount:
@@ -118,9 +116,9 @@ def included(directives: Iterable[DirectiveNode], defaults: Defaults, formula: F
         condition = _named(directive.arguments or (), "if")
         if isinstance(condition, VariableNode):
             name = condition.name.value
-            reading = Included(name, skipped_when, defaults.get(name))
+            reading = Included(name, skipped_when, _boolean(defaults.get(name)))
             amount = formula.times(amount, formula.read(reading))
-        elif isinstance(condition, BooleanValueNode) and condition.value is skipped_when:
+        elif _boolean(condition) is skipped_when:
             return 0
     return amount
 
@@ -133,8 +131,21 @@ def _named(nodes: Iterable[Any], name: str) -> ValueNode | None:
     return None
 
 
-def _literal(value: ValueNode | None) -> int | None:
-    if value is None or isinstance(value, NullValueNode):
+def _inside(
+    value: ValueNode | None, path: tuple[str, ...]
+) -> tuple[ValueNode | None, tuple[str, ...]]:
+    """Follow a path into a literal; what is left of the path where it ends."""
+    while isinstance(value, ObjectValueNode) and path:
+        value, path = _named(value.fields, path[0]), path[1:]
+    return value, path
+
+
+def _boolean(value: ValueNode | None) -> bool | None:
+    return value.value if isinstance(value, BooleanValueNode) else None
+
+
+def _literal(value: ValueNode | None, path: tuple[str, ...]) -> int | None:
+    if path or value is None or isinstance(value, NullValueNode):
         return None
     if isinstance(value, ListValueNode):
         return len(value.values)

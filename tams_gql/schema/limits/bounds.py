@@ -14,13 +14,14 @@ CEILING = 10**12
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """What a document and its variables may ask. Those without a default elsewhere are settings.
+    """What a document and its variables may ask.
 
-    ``length`` is in characters. ``introspection_depth`` stands in for ``depth`` below ``__schema``
-    and ``__type``, because the query that tools send is deeper than the catalog's own need be.
+    ``introspection_depth`` stands in for ``depth`` below ``__schema`` and ``__type``, because the
+    query that tools send is deeper than those of the catalog need be. ``cache_bytes`` is the memory
+    for documents that were seen before.
     """
 
-    length: int = 200_000
+    characters: int = 200_000
     tokens: int = 5000
     definitions: int = 100
     depth: int = 16
@@ -32,6 +33,7 @@ class QueryLimits:
     cost: int = 100_000
     default_page_size: int = 50
     max_page_size: int = 1000
+    cache_bytes: int = 64 * 2**20
 
 
 def exceeded(
@@ -43,13 +45,13 @@ def exceeded(
     at_least: bool = False,
     node: Node | None = None,
 ) -> GraphQLError:
-    """The refusal of what is above a limit: ``LIMIT_EXCEEDED`` with ``name``, ``limit``, ``requested``.
+    """``LIMIT_EXCEEDED`` for what is above a limit, with ``name``, ``limit`` and ``requested``.
 
     ``name`` is the setting where there is one. ``at_least`` says that counting stopped early, as it
     does at ``CEILING``.
     """
     least = "at least " if at_least or requested >= CEILING else ""
-    message = f"{name}: the operation asks for {least}{requested:,}, the limit is {limit:,}"
+    message = f"{name}: the operation asks for {least}{requested:,}; the limit is {limit:,}"
     if field is not None:
         message = f"{field}: {message}"
     cause = LimitExceeded(message, field=field, name=name, limit=limit, requested=requested)

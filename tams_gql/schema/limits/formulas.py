@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from tams_gql.schema.limiting.bounds import CEILING
+from tams_gql.schema.limits.bounds import CEILING
 
 Variables: TypeAlias = Mapping[str, Any]
 

@@ -47,16 +47,24 @@ class Cost:
 PAGE: Final = Cost(once=1, each=1)
 """A page costs 1 for its look-up and 1 for each item, whether items are selected or not."""
 
+_COMMIT: Final = 10  # a transaction that is on disk before it is answered
+
+WRITE: Final = Cost(once=_COMMIT)
+"""A mutation without a row."""
+
 UNKNOWN_SIZE: Final = 10
 """Assumed of a list without a row; a test asks for the row."""
 
 _COUNT: Final = 10  # a count of the whole list
-_COMMIT: Final = 10  # a transaction that is on disk before it is answered
+_RANGE: Final = 2  # the ends of a timeline
+_COVERAGE: Final = 20  # a look at all segments of a timeline
+_FLOWS_OF_SOURCE: Final = 3
 _ROW: Final = 1  # a scalar that is in another row, or that is parsed from a document
 _URL: Final = 2  # signing
 
 _URLS: Final = Cost(once=_ROW, each=_URL, size=2)
 _TAGS: Final = Cost(size=4)
+_SEGMENTS_OF_EVENT: Final = Cost(size=20)
 
 FIELD_COSTS: Final[Mapping[str, Cost]] = {
     "Connection.nodes": Cost(each=0, size=OF_PARENT),
@@ -73,11 +81,15 @@ FIELD_COSTS: Final[Mapping[str, Cost]] = {
     "Source.tags": _TAGS,
     "Source.collects": Cost(size=10),
     "Source.collectedBy": Cost(size=5),
+    "Source.timerange": Cost(once=_FLOWS_OF_SOURCE * _RANGE),
+    "Source.coverage": Cost(once=_FLOWS_OF_SOURCE * _COVERAGE),
     #
     "Flow.tags": _TAGS,
     "Flow.vendorParameters": Cost(once=_ROW),
     "Flow.segmentsUpdated": Cost(once=_ROW),
-    "Flow.timerange": Cost(once=2),
+    "Flow.timerange": Cost(once=_RANGE),
+    "Flow.coverage": Cost(once=_COVERAGE),
+    "Flow.segmentAt": Cost(once=_ROW),
     "Flow.collection": Cost(size=10),
     "Flow.collectedBy": Cost(size=5),
     #
@@ -90,8 +102,8 @@ FIELD_COSTS: Final[Mapping[str, Cost]] = {
     "ObjectInstance.getUrl": Cost(once=_URL),
     "ObjectInstance.headUrl": Cost(once=_URL),
     #
-    "Mutation.putFlow": Cost(once=_COMMIT),
-    "Mutation.patchFlow": Cost(once=_COMMIT),
+    "Profile.tags": _TAGS,
+    #
     "Mutation.deleteFlow": Cost(once=10 * _COMMIT),
     "Mutation.allocateStorage": Cost(
         once=_COMMIT, each=1, size=Items(("input.objectIds", "input.limit"), default=10)
@@ -104,7 +116,8 @@ FIELD_COSTS: Final[Mapping[str, Cost]] = {
     "RegisterSegmentsPayload.results": Cost(size=OF_PARENT),
     #
     # A subscription pays for one event.
-    "SegmentsAdded.segments": Cost(size=20),
+    "SegmentsAdded.segments": _SEGMENTS_OF_EVENT,
+    "Event.segments": _SEGMENTS_OF_EVENT,
     #
     # Introspection reads no catalog, but the schema is large.
     "__Schema.types": Cost(size=120),

@@ -7,7 +7,7 @@ fragments lead to it; what fragments repeat counts each time, also where executi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,14 +19,20 @@ from graphql import (
     SelectionNode,
     SelectionSetNode,
 )
-from graphql.utilities import value_from_ast_untyped
 
-from tams_gql.schema.limiting import arguments
-from tams_gql.schema.limiting.arguments import Defaults, Given, amount_of, given, included
-from tams_gql.schema.limiting.bounds import QueryLimits, exceeded
-from tams_gql.schema.limiting.costs import Items
-from tams_gql.schema.limiting.formulas import Amount, Formula, Variables
-from tams_gql.schema.limiting.prices import Price, Prices
+from tams_gql.schema.limits.arguments import (
+    Defaults,
+    Given,
+    Length,
+    PageSize,
+    amount_of,
+    given,
+    included,
+)
+from tams_gql.schema.limits.bounds import QueryLimits, exceeded
+from tams_gql.schema.limits.costs import Items
+from tams_gql.schema.limits.formulas import Amount, Formula, Variables
+from tams_gql.schema.limits.prices import Price, Prices
 
 
 class _Parts(NamedTuple):
@@ -41,11 +47,16 @@ _FREE = _Parts()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The price of one operation, open only in what its variables decide."""
+    """The price of one operation, open only in what its variables decide.
+
+    ``pages`` are the paging arguments that may be too large. ``visited`` is the work it took: how
+    many nodes of the document were looked at.
+    """
 
     formula: Formula
     total: Amount
-    pages: tuple[tuple[str, Given], ...]
+    pages: tuple[tuple[str, Given, FieldNode], ...]
+    visited: int
 
     def cost(self, variables: Variables) -> int:
         """The cost with these variables, as they came from the client."""
@@ -53,14 +64,14 @@ class Plan:
 
     def check_pages(self, variables: Variables, limit: int) -> None:
         """Raise the ``GraphQLError`` of the first page that is larger than ``limit`` items."""
-        for argument, size in self.pages:
+        for argument, size, field in self.pages:
             asked = size.value(variables)
             if asked is not None and asked > limit:
-                raise exceeded("max_page_size", limit, asked, field=argument)
+                raise exceeded("max_page_size", limit, asked, field=argument, node=field)
 
 
 class Costing:
-    """Prices one operation. ``visited`` counts the nodes that were looked at."""
+    """Prices one operation."""
 
     def __init__(
         self,
@@ -75,15 +86,16 @@ class Costing:
         self._operation = operation
         self._defaults = _defaults(operation)
         self._formula = Formula()
-        self._pages: dict[tuple[str, Given], None] = {}
+        self._pages: dict[tuple[str, Given], FieldNode] = {}
         self._priced: dict[tuple[int, str], _Parts] = {}
-        self.visited = 0
+        self._visited = 0
 
     def plan(self, root_type: str) -> Plan:
         """The operation's plan. What is unknown to the schema is free: validation refuses it."""
         parts = self._of_type(self._operation.selection_set, root_type)
         total = self._formula.plus(parts)
-        return Plan(self._formula, total, tuple(self._pages))
+        pages = tuple((*page, field) for page, field in self._pages.items())
+        return Plan(self._formula, total, pages, self._visited)
 
     def _of_type(self, selections: SelectionSetNode, type_name: str) -> _Parts:
         concrete = self._prices.concrete(type_name)
@@ -102,7 +114,7 @@ class Costing:
             plain: list[Amount] = []
             per_item: list[Amount] = []
             for node in selections.selections:
-                self.visited += 1
+                self._visited += 1
                 for_node = self._of_selection(node, object_type)
                 plain.append(for_node.plain)
                 per_item.append(for_node.per_item)
@@ -148,13 +160,18 @@ class Costing:
         size, defaults = price.size, self._defaults
         if price.ends:
             ends = tuple(given(field, (end,), defaults) for end in price.ends)
-            self._pages |= dict.fromkeys(zip(price.ends, ends, strict=True))
-            reading = arguments.PageSize(ends, self._limits.default_page_size)
-            return amount_of(reading, self._formula)
+            self._note_pages(field, zip(price.ends, ends, strict=True))
+            return amount_of(PageSize(ends, self._limits.default_page_size), self._formula)
         if isinstance(size, Items):
             places = tuple(given(field, path.split("."), defaults) for path in size.paths)
-            return amount_of(arguments.Length(places, size.default), self._formula)
+            return amount_of(Length(places, size.default), self._formula)
         return int(size)
+
+    def _note_pages(self, field: FieldNode, pages: Iterable[tuple[str, Given]]) -> None:
+        """Remember the pages that are too large, or may be with some variables."""
+        for argument, size in pages:
+            if size.variable is not None or (size.count or 0) > self._limits.max_page_size:
+                self._pages.setdefault((argument, size), field)
 
     def _fragment(self, node: SelectionNode) -> FragmentDefinitionNode | InlineFragmentNode | None:
         if isinstance(node, InlineFragmentNode):
@@ -169,9 +186,9 @@ class Costing:
 
 
 def _defaults(operation: OperationDefinitionNode) -> Defaults:
-    """The declared values of left-out variables. Their depth has been checked."""
+    """What the operation declares for variables that are left out."""
     return {
-        definition.variable.name.value: value_from_ast_untyped(definition.default_value)
+        definition.variable.name.value: definition.default_value
         for definition in operation.variable_definitions or ()
         if definition.default_value is not None
     }

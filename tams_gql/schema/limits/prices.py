@@ -1,4 +1,4 @@
-"""The price list laid on a schema: for each field of each type what it costs and how it multiplies."""
+"""The price list laid on a schema: what each field of each type costs and how it multiplies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from graphql import (
     is_list_type,
 )
 
-from tams_gql.schema.limiting.costs import FIELD_COSTS, PAGE, UNKNOWN_SIZE, Cost, Size
+from tams_gql.schema.limits.costs import FIELD_COSTS, PAGE, UNKNOWN_SIZE, WRITE, Cost, Size
 
 _META_FIELDS = ("__schema", "__type", "__typename")
 _ENDS = ("first", "last")
@@ -84,7 +84,7 @@ class Prices:
         is_list = is_list_type(get_nullable_type(field.type))
         row = self._row(kind, name)
         ends = () if is_leaf else tuple(end for end in _ENDS if end in field.args)
-        cost = (PAGE if ends else Cost()) if row is None else self._costs[row]
+        cost = self._default(kind, ends) if row is None else self._costs[row]
         guess = UNKNOWN_SIZE if is_list and not is_leaf else 1
         return Price(
             once=cost.once,
@@ -97,6 +97,12 @@ class Prices:
             row=row,
             sized=bool(ends) or cost.size is not None or guess == 1,
         )
+
+    def _default(self, kind: GraphQLObjectType, ends: tuple[str, ...]) -> Cost:
+        """The cost of a field without a row."""
+        if ends:
+            return PAGE
+        return WRITE if kind is self._schema.mutation_type else Cost()
 
     def _row(self, kind: GraphQLObjectType, name: str) -> str | None:
         """The key in the price list: of the type itself, of an interface, of all lists."""

@@ -1,0 +1,54 @@
+"""The limits in the course of an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from strawberry.extensions import SchemaExtension
+
+from tams_gql.schema.limits.analysis import Analyses, Asked
+
+
+class LimitedOperation(SchemaExtension):
+    """Refuses what asks for too much: before validation what the document alone decides.
+
+    What variables decide is refused before execution. It must not look like a result of
+    validation, which is kept for the next request with the same document.
+    """
+
+    def __init__(self, analyses: Analyses) -> None:
+        self._analyses = analyses
+        self._asked: Asked | None = None
+
+    def on_validate(self) -> Iterator[None]:
+        context = self.execution_context
+        if context.graphql_document is not None:
+            refusal = self._analyses.refusal(context.graphql_document)
+            if refusal is not None:
+                context.pre_execution_errors = [refusal]  # in place of validating
+        yield
+
+    def on_execute(self) -> Iterator[None]:
+        context = self.execution_context
+        variables: Mapping[str, Any] = context.variables or {}
+        if context.graphql_document is not None:
+            name = context.operation_name
+            self._asked = self._analyses.asked(context.graphql_document, name, variables)
+            self._analyses.check(self._asked, variables)
+        yield
+
+    def get_results(self) -> dict[str, Any]:
+        """What the operation asks, in ``extensions`` of the answer, where the client wants it."""
+        asked = self._asked
+        if asked is None or not self.execution_context.context.report_cost:
+            return {}
+        return {
+            "cost": {
+                "requested": asked.cost,
+                "limit": self._analyses.limits.cost,
+                "depth": asked.shape.depth,
+                "aliases": asked.shape.aliases,
+                "rootFields": asked.shape.fields,
+            }
+        }

@@ -1,0 +1,80 @@
+"""The benchmark on a small catalog: it runs, compares every answer, and reports all it promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+QUERIES = ("Q1", "Q2", "Q3", "Q4")
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of two flows with segments among a thousand."""
+    directory = tmp_path_factory.mktemp("bench")
+    made = bench("generate", "--segments", "2000", "--data-dir", str(directory))
+    assert made.returncode == 0, made.stderr
+    return directory
+
+
+def test_a_run_compares_all_answers_and_reports_every_part(data_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    run = bench(
+        *("run", "--data-dir", str(data_dir), "--output", str(output)),
+        *("--seconds", "0.1", "--rounds", "1"),
+    )
+    assert run.returncode == 0, run.stderr
+    results: dict[str, Any] = orjson.loads(output.read_bytes())
+    assert {name: len(calls) for name, calls in results["trips"].items()} == {
+        "Q1": 4,
+        "Q2": 2,
+        "Q3": 1,
+        "Q4": 1,
+    }
+    cells = {
+        (query, server, connections)
+        for query, servers in results["queries"].items()
+        for server, by_connections in servers.items()
+        for connections, cell in by_connections.items()
+        if cell["requests"] > 0
+    }
+    assert cells == {(q, s, c) for q in QUERIES for s in ("ours", "floor") for c in ("1", "8")}
+    assert all(way["segments"] >= 800 for way in results["ingest"]["ours"].values())
+    deliveries = {n: seen["deliveries"] for n, seen in results["delivery"]["ours"].items()}
+    assert deliveries == {"1": 3, "100": 300}
+    for title in ("round trips", "CPU ms/req", "segments/s", "sent to delivery p50 ms"):
+        assert title in run.stdout
+
+
+def test_the_same_catalog_is_used_again(data_dir: Path) -> None:
+    before = (data_dir / "catalog.sqlite3").stat().st_mtime_ns
+    again = bench("generate", "--segments", "2000", "--data-dir", str(data_dir))
+    assert (again.returncode, again.stdout) == (0, f"{data_dir} holds the catalog already\n")
+    assert (data_dir / "catalog.sqlite3").stat().st_mtime_ns == before
+
+
+def test_a_catalog_that_was_not_generated_is_left_alone(tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog.sqlite3"
+    catalog.write_bytes(b"somebody's work")
+    refused = bench("generate", "--segments", "2000", "--data-dir", str(tmp_path))
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"bench: {tmp_path} holds a catalog that was not generated; choose another\n"
+    )
+    assert catalog.read_bytes() == b"somebody's work"
