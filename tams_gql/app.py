@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
@@ -32,6 +32,7 @@ from tams_gql.settings import Settings
 from tams_gql.store.embedded import EmbeddedStore
 
 GRAPHQL_PATH = "/graphql"
+_COST_HEADER = "X-GraphQL-Cost"
 _MEDIA_PREFIX = "/media/"
 _LOCAL_LABEL = "local"
 
@@ -53,9 +54,9 @@ class _Running:
             raise RuntimeError("the application has not been started")
         return self.services
 
-    def new_context(self) -> Context:
+    def new_context(self, headers: Mapping[str, str]) -> Context:
         """A context for one connection or request."""
-        return Context(self.require())
+        return Context(self.require(), report_cost=headers.get(_COST_HEADER) == "1")
 
     async def check_store(self) -> None:
         """Raise unless the catalog answers."""

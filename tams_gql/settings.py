@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         200_000, ge=1000, le=100_000_000, description="Longest query document."
     )
     max_query_definitions: Annotated[int, Note(unit="definitions")] = Field(
-        100, ge=1, le=10_000, description="Most operations and fragments of a query document."
+        50, ge=1, le=10_000, description="Most operations and fragments of a query document."
     )
     max_query_aliases: Annotated[int, Note(unit="aliases")] = Field(
         100, ge=0, le=10_000, description="Most aliased or repeated fields in one operation."

@@ -17,7 +17,12 @@ from tams_gql.http.explorer.queries import QUERIES
 from tams_gql.logs import configure_logs
 from tams_gql.settings import Settings
 
-INGEST = (sys.executable, "-m", "tams_gql", "ingest", "--demo", "--url")
+# The live channel keeps its last quarter of an hour, so that a demo left running stays small.
+_LIVE_WINDOW_SECONDS = 900
+INGEST = (
+    *(sys.executable, "-m", "tams_gql", "ingest", "--demo"),
+    *("--live-window", str(_LIVE_WINDOW_SECONDS), "--url"),
+)
 
 _POLL_SECONDS = 0.1
 _CHILD_END_SECONDS = 2.0
@@ -38,7 +43,7 @@ def demo(**options: object) -> None:
 
 
 async def play(settings: Settings, client: Sequence[str] = INGEST) -> None:
-    """Once the server is ready, say what to open, then load the programme.
+    """Once the server is ready, say what to open, then load the programme and keep a channel live.
 
     ``client`` is the command that loads it; the server's URL is added to it.
     """
@@ -46,7 +51,7 @@ async def play(settings: Settings, client: Sequence[str] = INGEST) -> None:
     click.echo(welcome(settings))
     code = await _run([*client, local_url(settings)])
     if code == 0:
-        click.echo("The demo programme is loaded. Ctrl-C stops the server.")
+        click.echo("Loading has ended. Ctrl-C stops the server.")
     else:
         text = f"Loading the demo programme failed with code {code}; the server goes on."
         click.secho(text, fg="red", err=True)

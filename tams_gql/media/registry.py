@@ -59,10 +59,8 @@ class MediaRegistry:
             return chosen
         known = ", ".join(self._backends) or "none"
         if storage_id is None:
-            reason = f"no storage backend is the default: name one of {known}"
-        else:
-            reason = f"storage backend {shown(storage_id)} is unknown; there are: {known}"
-        raise BadInput(f"storage_id: {reason}", field="storage_id")
+            raise BadInput(f"no storage backend is the default: name one of {known}")
+        raise BadInput(f"storage backend {shown(storage_id)} is unknown; there are: {known}")
 
     def sign_get(
         self, locations: Sequence[ObjectLocation], *, expires_in: int, method: ReadMethod = "GET"

@@ -157,7 +157,7 @@ async def test_urls_can_be_chosen(catalog: Catalog, copied: str) -> None:
         ({"presigned": False}, ["a", "b"]),
         ({"presigned": False, "labels": ["local", "a"]}, ["a"]),
         ({"presigned": True, "labels": ["a"]}, []),
-        ({"expiresIn": 60}, ["local", "a", "b"]),
+        ({"expiresIn": 300}, ["local", "a", "b"]),
     ):
         found = await urls(catalog.gql, copied, **arguments)
         assert [url["label"] for url in found] == wanted, arguments

@@ -28,12 +28,12 @@ _METHODS = "GET, HEAD, POST, OPTIONS"
 
 
 class GraphQLEndpoint(Generic[ContextT]):
-    """An ASGI application for one path."""
+    """An ASGI application for one path. ``new_context`` is given the headers of the request."""
 
     def __init__(
         self,
         engine: Engine[ContextT],
-        new_context: Callable[[], ContextT],
+        new_context: Callable[[Headers], ContextT],
         *,
         explorer_html: str,
         limits: TransportLimits,
@@ -67,7 +67,7 @@ class GraphQLEndpoint(Generic[ContextT]):
         if not origin_allowed(socket.headers, self._allowed_origins):
             await socket.close()  # before it was accepted: the answer is 403
             return
-        context = self._new_context()
+        context = self._new_context(socket.headers)
         limit = self._limits.operations_per_connection
         await Connection(socket, self._operations, context, max_operations=limit).serve()
 
@@ -90,7 +90,7 @@ class GraphQLEndpoint(Generic[ContextT]):
     def _exchange(self, headers: Headers, accept: Accepted) -> Exchange[ContextT]:
         return Exchange(
             self._operations,
-            self._new_context(),
+            self._new_context(headers),
             headers,
             accept,
             self._limits,

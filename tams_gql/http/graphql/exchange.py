@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 from starlette.datastructures import Headers
@@ -30,9 +29,6 @@ from tams_gql.http.graphql.streams import StreamAnswer
 ContextT = TypeVar("ContextT")
 
 _Finish = Callable[[Outcome, JsonType], Response]
-
-# In place of ``"cost": true`` in the extensions of the request.
-_COST_HEADER = "x-graphql-cost"
 
 _STREAMS = "text/event-stream or multipart/mixed;subscriptionSpec=1.0"
 
@@ -75,7 +71,7 @@ class Exchange(Generic[ContextT]):
     async def _serve(self, params: Params, finish: _Finish, *, safe: bool = False) -> ASGIApp:
         accept = self._accept
         try:
-            operation = self._operations.admit(self._asking_for_cost(params))
+            operation = self._operations.admit(params)
         except Malformed as cause:
             raise malformed(cause) from None
         except NotRun as not_run:
@@ -89,11 +85,6 @@ class Exchange(Generic[ContextT]):
             raise Refused(406, f"A subscription is answered with {_STREAMS}, or over a WebSocket")
         media_type = self._json_type()
         return finish(await self._operations.execute(operation, self._context), media_type)
-
-    def _asking_for_cost(self, params: Params) -> Params:
-        if self._headers.get(_COST_HEADER) != "1":
-            return params
-        return replace(params, extensions={**(params.extensions or {}), "cost": True})
 
     def _cacheable(self, outcome: Outcome, media_type: JsonType) -> Response:
         return cacheable_answer(outcome, media_type, self._headers)

@@ -7,12 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    specified_rules,
+    validate,
+)
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from tams_gql.schema.limits.bounds import QueryLimits, exceeded
 from tams_gql.schema.limits.costing import Costing, Plan
 from tams_gql.schema.limits.prices import Prices
 from tams_gql.schema.limits.shapes import Measure, Shape, check_inputs, fragments_of
+
+_RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+_SHOWN_ERRORS = 5
+"""Each may print a part of the document, so many of them take long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +40,11 @@ class Asked:
 
 @dataclass(slots=True)
 class _Analysis:
-    """The operations of a document and their plans, or the limit that the document passes."""
+    """The operations of a document and their plans, or what is wrong with the document."""
 
     shapes: list[tuple[OperationDefinitionNode, Shape]] = field(default_factory=list)
     plans: dict[int, Plan] = field(default_factory=dict)
-    refusal: GraphQLError | None = None
+    errors: list[GraphQLError] = field(default_factory=list)
 
 
 class Analyses:
@@ -47,14 +60,17 @@ class Analyses:
     def __len__(self) -> int:
         return len(self._known)
 
-    def refusal(self, document: DocumentNode) -> GraphQLError | None:
-        """The limit that a document passes whatever its variables are."""
-        return self._of(document).refusal
+    def errors(self, document: DocumentNode) -> list[GraphQLError]:
+        """What is wrong with a document whatever its variables are.
+
+        That is one limit that it passes, or else the errors of validation.
+        """
+        return [*self._of(document).errors]
 
     def asked(
         self, document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]
     ) -> Asked:
-        """What an operation of a document that is not refused asks with its variables.
+        """What an operation of a document without errors asks with its variables.
 
         ``variables`` are as they came. Raises the ``GraphQLError`` of the depth of an input.
         """
@@ -81,7 +97,9 @@ class Analyses:
             try:
                 analysis.shapes = Measure(document, self.limits).operations()
             except GraphQLError as refusal:
-                analysis.refusal = refusal
+                analysis.errors = [refusal]
+            else:
+                analysis.errors = validate(self._schema, document, _RULES, max_errors=_SHOWN_ERRORS)
         return analysis
 
     def _plan(self, document: DocumentNode, operation: OperationDefinitionNode) -> Plan:

@@ -23,7 +23,7 @@ class QueryLimits:
 
     characters: int = 200_000
     tokens: int = 5000
-    definitions: int = 100
+    definitions: int = 50
     depth: int = 16
     introspection_depth: int = 20
     aliases: int = 100

@@ -11,7 +11,7 @@ from tams_gql.schema.limits.analysis import Analyses, Asked
 
 
 class LimitedOperation(SchemaExtension):
-    """Refuses what asks for too much: before validation what the document alone decides.
+    """Refuses what asks for too much: in place of validation what the document alone decides.
 
     What variables decide is refused before execution. It must not look like a result of
     validation, which is kept for the next request with the same document.
@@ -24,9 +24,8 @@ class LimitedOperation(SchemaExtension):
     def on_validate(self) -> Iterator[None]:
         context = self.execution_context
         if context.graphql_document is not None:
-            refusal = self._analyses.refusal(context.graphql_document)
-            if refusal is not None:
-                context.pre_execution_errors = [refusal]  # in place of validating
+            # The library validates only what has no list of errors yet.
+            context.pre_execution_errors = self._analyses.errors(context.graphql_document)
         yield
 
     def on_execute(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ would otherwise take twice the time with every line of the document.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from graphql import (
@@ -16,7 +16,9 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
+    IntValueNode,
     ListValueNode,
+    Node,
     ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -29,6 +31,9 @@ NESTING = 200
 """Selections inside each other, those of fragments included: what the parser allows of one
 definition. Deeper ones could not be walked."""
 
+DIGITS = 1000
+"""Of a whole number in a document. Python refuses to read some thousand digits."""
+
 _INTROSPECTION = ("__schema", "__type")
 
 
@@ -37,7 +42,8 @@ class Shape(NamedTuple):
 
     ``depth`` counts levels of fields and ``introspection`` those below ``__schema`` and ``__type``,
     which are left out of ``depth``. ``aliases`` counts fields with an alias, and fields that one
-    selection repeats. ``fields`` counts those of the topmost level.
+    selection repeats, also in a fragment without a name. ``fields`` counts those of the topmost
+    level.
     """
 
     depth: int = 0
@@ -64,26 +70,31 @@ class Measure:
     def operations(self) -> list[tuple[OperationDefinitionNode, Shape]]:
         """The operations with their shapes.
 
-        Raises the ``GraphQLError`` of the first limit that is passed. Fragments that are not used
-        are measured too: they are validated like others.
+        Raises the ``GraphQLError`` of the first limit that is passed.
         """
         _within("max_query_definitions", self._limits.definitions, len(self._definitions))
-        for name in self._fragments:
-            self._of_fragment(name, 0)
-        found = [
-            (node, self._of_operation(node))
-            for node in self._definitions
-            if isinstance(node, OperationDefinitionNode)
-        ]
+        found = []
+        for node in self._definitions:
+            if isinstance(node, OperationDefinitionNode):
+                found.append((node, self._of_operation(node)))
+            elif isinstance(node, FragmentDefinitionNode):
+                self._check_fragment(node)
         _within("max_query_directives", self._limits.directives, self._directives)
         return found
+
+    def _check_fragment(self, node: FragmentDefinitionNode) -> None:
+        """Refuse what would make it slow to validate a fragment, used or not."""
+        shape = self._of_fragment(node.name.value, 0)
+        if self._fragments[node.name.value] is not node:  # another one has the same name
+            shape = self._of_selections(node.selection_set, 0, set())
+        _within("max_query_aliases", self._limits.aliases, shape.aliases, node)
 
     def _of_operation(self, node: OperationDefinitionNode) -> Shape:
         for variable in node.variable_definitions or ():
             self._count_directives(variable.directives)
             self._check_value(variable.default_value)
         self._count_directives(node.directives)
-        shape, limits = self._of_selections(node.selection_set, 0), self._limits
+        shape, limits = self._of_selections(node.selection_set, 0, set()), self._limits
         for name, limit, asked in (
             ("max_query_depth", limits.depth, shape.depth),
             ("introspection_depth", limits.introspection_depth, shape.introspection),
@@ -93,13 +104,17 @@ class Measure:
             _within(name, limit, asked, node)
         return shape
 
-    def _of_selections(self, selections: SelectionSetNode | None, level: int) -> Shape:
-        """The shape of a selection that is nested in ``level`` others."""
+    def _of_selections(
+        self, selections: SelectionSetNode | None, level: int, names: set[str]
+    ) -> Shape:
+        """The shape of a selection that is nested in ``level`` others.
+
+        ``names`` are those that the answer has already from the selection around a fragment.
+        """
         if selections is None:
             return _NOTHING
         _within("nesting", NESTING, level)
         depth = introspection = aliases = fields = nesting = 0
-        names: set[str] = set()
         for node in selections.selections:
             self.visited += 1
             self._count_directives(node.directives)
@@ -108,9 +123,9 @@ class Measure:
                 aliases += node.alias is not None or name in names
                 names.add(name)
                 self._check_arguments(node)
-                shape = _below(node, self._of_selections(node.selection_set, level + 1))
+                shape = _below(node, self._of_selections(node.selection_set, level + 1, set()))
             elif isinstance(node, InlineFragmentNode):
-                shape = self._of_selections(node.selection_set, level + 1)
+                shape = self._of_selections(node.selection_set, level + 1, names)
             elif isinstance(node, FragmentSpreadNode):
                 shape = self._of_fragment(node.name.value, level + 1)
             depth = max(depth, shape.depth)
@@ -128,7 +143,7 @@ class Measure:
             fragment = self._fragments.get(name)
             if fragment is not None:
                 self._count_directives(fragment.directives)
-                shape = self._of_selections(fragment.selection_set, level)
+                shape = self._of_selections(fragment.selection_set, level, set())
                 self._measured[name] = shape
         shape = self._measured[name]
         _within("nesting", NESTING, level + shape.nesting)
@@ -145,15 +160,25 @@ class Measure:
             self._check_value(argument.value)
 
     def _check_value(self, value: ValueNode | None) -> None:
-        """Refuse a literal that nests lists and objects too deep. Level by level, so it is safe."""
-        depth, level = 0, [value]
-        while level := [
-            node for node in level if isinstance(node, ListValueNode | ObjectValueNode)
-        ]:
-            depth += 1
-            _within("max_input_depth", self._limits.input_depth, depth)
-            level = [inner for node in level for inner in _inside(node)]
+        """Refuse a literal that is nested too deep, or has a number that Python cannot read.
+
+        Level by level, so that the depth of the literal is not the depth of our own calls.
+        """
+        depth = 0
+        level: list[ValueNode] = [] if value is None else [value]
+        while level:
             self.visited += len(level)
+            inside: list[ValueNode] = []
+            for node in level:
+                if isinstance(node, ListValueNode):
+                    inside += node.values
+                elif isinstance(node, ObjectValueNode):
+                    inside += [entry.value for entry in node.fields]
+                elif isinstance(node, IntValueNode):
+                    _within("digits of a number", DIGITS, len(node.value))
+            depth += any(isinstance(node, ListValueNode | ObjectValueNode) for node in level)
+            _within("max_input_depth", self._limits.input_depth, depth)
+            level = inside
 
 
 def fragments_of(document: DocumentNode) -> Mapping[str, FragmentDefinitionNode]:
@@ -191,15 +216,7 @@ def _below(field: FieldNode, inside: Shape) -> Shape:
     return Shape(1 + inside.depth, inside.introspection, inside.aliases, 1, inside.nesting)
 
 
-def _inside(node: ListValueNode | ObjectValueNode) -> Iterator[ValueNode]:
-    if isinstance(node, ListValueNode):
-        yield from node.values
-    else:
-        for field in node.fields:
-            yield field.value
-
-
-def _within(name: str, limit: int, asked: int, node: OperationDefinitionNode | None = None) -> None:
+def _within(name: str, limit: int, asked: int, node: Node | None = None) -> None:
     if asked > limit:
         raise exceeded(name, limit, asked, at_least=name in _STOPS, node=node)
 
