@@ -9,7 +9,7 @@ import click
 
 from bench.catalog import Shape
 from bench.generate import WrongCatalog, generate
-from bench.run import PARTS, Plan, run
+from bench.plan import PARTS, Plan
 from bench.servers import ServerFailed
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -54,6 +54,8 @@ def run_command(
     seed: int,
 ) -> None:
     """Measure everything in one run and print the ratios."""
+    from bench.run import run  # brings in the whole server, which the generator does not need
+
     plan = Plan(
         data_dir=data_dir.absolute(),
         seconds=seconds,

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from bench.catalog import FLOWS_PER_SOURCE, GENRES, SEGMENT_NS, SEGMENTS_PER_FLOW, Shape
+from bench.catalog import GENRES, SEGMENT_NS, SEGMENTS_PER_FLOW, Shape
 
 _WINDOWED = 50
 _VARIATIONS = 16
@@ -140,26 +140,27 @@ def queries(shape: Shape) -> list[Query]:
     """The queries on a catalog; the arguments are the same in every run."""
     random = Random(shape.seed)
 
+    def some(count: int, wanted: int) -> list[int]:
+        return random.sample(range(count), min(count, wanted))
+
     def made(about: str, text: str, requests: Callable[[], Iterator[Request]]) -> Query:
         name = text.split("(")[0].split()[-1]
         return Query(name, about, text, tuple(requests()))
 
     def windows() -> Iterator[Request]:
-        held = max(1, shape.segments_of(FLOWS_PER_SOURCE) - _WINDOWED)
-        for _ in range(_VARIATIONS):
-            start_ns = random.randrange(held) * SEGMENT_NS
+        for nth in some(SEGMENTS_PER_FLOW - _WINDOWED, _VARIATIONS):
+            start_ns = nth * SEGMENT_NS
             text = f"[{start_ns // _NS}:{start_ns % _NS}_"
             yield Request({"window": text}, {"start_ns": start_ns})
 
     def flows() -> Iterator[Request]:
-        full = max(1, shape.segments // SEGMENTS_PER_FLOW)
-        for _ in range(_VARIATIONS):
-            flow_id = shape.id("flow", random.randrange(full))
+        for flow in some(max(1, shape.segments // SEGMENTS_PER_FLOW), _VARIATIONS):
+            flow_id = shape.id("flow", flow)
             yield Request({"id": flow_id}, {"id": flow_id})
 
     def sources() -> Iterator[Request]:
-        for _ in range(_VARIATIONS * 4):
-            source_id = shape.id("source", random.randrange(shape.sources))
+        for source in some(shape.sources, 4 * _VARIATIONS):
+            source_id = shape.id("source", source)
             yield Request({"id": source_id}, {"id": source_id})
 
     def genres() -> Iterator[Request]:

@@ -90,7 +90,7 @@ def measure(
     turns = list(product(targets, queries, CONNECTIONS))
     cells: dict[tuple[str, str, int], Cell] = {}
     for target, query in product(targets, queries):
-        _load(client, target, query, max(CONNECTIONS), min(_WARM_UP_SECONDS, seconds))
+        _load(client, target, query, 1, min(_WARM_UP_SECONDS, seconds))
     for _ in range(rounds):
         random.shuffle(turns)
         for target, query, connections in turns:

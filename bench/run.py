@@ -8,16 +8,17 @@ import platform
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 
 from bench.clients import Client, client_process
 from bench.generate import shape_in
+from bench.plan import Plan
 from bench.queries import Query, queries
 from bench.reading import Target, compare, floor_target, graphql_target, measure
 from bench.report import OTHER, OURS, report
@@ -26,23 +27,7 @@ from bench.trips import count_trips
 from bench.writing import measure_delivery, measure_ingest
 from tams_gql.settings import Settings
 
-PARTS = ("trips", "queries", "ingest", "delivery")
-
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure, and for how long."""
-
-    data_dir: Path
-    seconds: float
-    rounds: int
-    parts: tuple[str, ...]
-    queries: tuple[str, ...]
-    against: Path | None
-    output: Path | None
-    seed: int
 
 
 def run(plan: Plan, say: Say) -> None:
@@ -55,13 +40,9 @@ def run(plan: Plan, say: Say) -> None:
     with client_process() as client:
         if "queries" in plan.parts:
             results["queries"] = _queries(plan, client, asked)
-        for name, checkout in _checkouts(plan).items():
-            if "ingest" in plan.parts:
-                found = measure_ingest(client, plan.data_dir, checkout, plan.seconds)
-                results.setdefault("ingest", {})[name] = found
-            if "delivery" in plan.parts:
-                found = measure_delivery(client, plan.data_dir, checkout, plan.seconds)
-                results.setdefault("delivery", {})[name] = found
+        if {"ingest", "delivery"}.intersection(plan.parts):
+            for name, checkout in _checkouts(plan).items():
+                _writes(plan, client, name, checkout, results)
     say(report(results, {query.name: query.about for query in asked}))
     if plan.output is not None:
         plan.output.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2) + b"\n")
@@ -85,6 +66,16 @@ def _queries(plan: Plan, client: Client, asked: list[Query]) -> dict[str, Any]:
         return measure(
             client, targets, asked, seconds=plan.seconds, rounds=plan.rounds, random=random
         )
+
+
+def _writes(plan: Plan, client: Client, name: str, checkout: Path, results: dict[str, Any]) -> None:
+    with (
+        TemporaryDirectory(dir=plan.data_dir, prefix="writes-") as folder,
+        catalog_server(name, Path(folder), checkout) as server,
+    ):
+        for part, measured in (("delivery", measure_delivery), ("ingest", measure_ingest)):
+            if part in plan.parts:
+                results.setdefault(part, {})[name] = measured(client, server, plan.seconds)
 
 
 def _machine() -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Context:
 
     async def renew(self) -> None:
         """Let the following reads see the present state."""
-        await self._end_event()
+        await self.end_event()
         await self._reads.renew()
         self.loaders = Loaders(self._reads, self.services.media)
 
@@ -95,9 +95,9 @@ class Context:
 
         Subscribers that receive the same event at the same time share its loaders, so that what
         they all select is read once. The snapshot is opened after the commit, so it includes the
-        event.
+        event. Call ``end_event`` when the event is answered.
         """
-        await self._end_event()
+        await self.end_event()
         shared: _EventReads | None = event.shared.get(_EventReads)
         if shared is None:
             reads = RequestReads(self.services.store)
@@ -107,10 +107,15 @@ class Context:
         self._event = event
         self.loaders = shared.loaders
 
-    async def _end_event(self) -> None:
+    async def end_event(self) -> None:
+        """Let go of the event's snapshot; the last of its subscribers gives it back.
+
+        Until then it occupies one of the store's few readers.
+        """
         event, self._event = self._event, None
         if event is None:
             return
+        self.loaders = Loaders(self._reads, self.services.media)
         shared: _EventReads = event.shared[_EventReads]
         shared.users -= 1
         if shared.users == 0:
@@ -123,6 +128,7 @@ class Context:
         Raises ``Stale`` when something the change set relied on has changed; the reads are renewed
         then as well, so that the caller can look again.
         """
+        await self.renew()  # whoever waits for the disk must not occupy one of the few readers
         try:
             return await self.services.store.commit(changes)
         finally:
@@ -130,5 +136,5 @@ class Context:
 
     async def close(self) -> None:
         """Release the snapshot."""
-        await self._end_event()
+        await self.end_event()
         await self._reads.renew()

@@ -76,6 +76,11 @@ class EventFeed:
         """Which log the cursors belong to."""
         return self._log.log_id
 
+    @property
+    def subscribers(self) -> int:
+        """How many follow the log at the moment."""
+        return self._subscribers
+
     def cursor(self, position: str) -> str:
         """The client's cursor for a position."""
         return encode_cursor(self._log.log_id, position)

@@ -15,6 +15,7 @@ from tams_gql.store.records import RECORD_TABLES, R, records
 from tams_gql.store.scan import Partitioned, Scan, SegmentWindow, is_in
 from tams_gql.store.tables import Table
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 # A page of 1,000 parents with 50 children each stays one round trip; beyond that memory counts.
@@ -35,6 +36,10 @@ class Part:
 
     key: str
     scan: Scan
+
+
+PageLoader = DataLoader[K, Page[T]]
+"""Loads pages of rows of one kind, by what chooses them."""
 
 
 def by_key(reads: ReadSession, kind: type[R], column: str = "id") -> DataLoader[str, R | None]:

@@ -48,7 +48,8 @@ def search_text(label: object, description: object, tags: Mapping[str, Any] | No
     lines = [text for text in (label, description) if isinstance(text, str)]
     for value in (tags or {}).values():
         lines += [value] if isinstance(value, str) else value
-    return "\n".join(lines).casefold() or None
+    # A text index may end a text at U+0000, and terms never hold one that matters.
+    return "\n".join(lines).casefold().replace("\0", "\n") or None
 
 
 def rfc3339(us: int) -> str:

@@ -178,7 +178,7 @@ def _whole(chosen: Filter) -> Condition:
 
 def search_terms(search: str | None) -> tuple[Where, ...]:
     """Every word must occur, in any case, inside the label, the description or a tag value."""
-    terms = [] if search is None else search.casefold().split()
+    terms = [] if search is None else search.casefold().replace("\0", " ").split()
     if len(terms) > MAX_SEARCH_TERMS:
         raise BadInput(
             f"search: {len(terms)} words are too many; at most {MAX_SEARCH_TERMS}", field="search"

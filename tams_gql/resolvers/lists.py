@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from aiodataloader import DataLoader
-
 from tams_gql.context import Context
-from tams_gql.loaders.batch import Page, Part, page_of
+from tams_gql.loaders.batch import Page, PageLoader, Part, page_of
 from tams_gql.resolvers.paging import Connection, PagePlan, PageRequest, connect, ordered, plan_page
 from tams_gql.store.records import RECORD_TABLES, R, records
 from tams_gql.store.scan import OrderBy, Scan, Value
@@ -23,7 +21,7 @@ async def list_page(
 async def part_page(
     ctx: Context,
     kind: type[R],
-    loader: DataLoader[Part, Page[R]],
+    loader: PageLoader[Part, R],
     key: str,
     scan: Scan,
     order: tuple[OrderBy, ...],
@@ -37,7 +35,7 @@ async def part_page(
 async def scan_page(
     ctx: Context,
     kind: type[R],
-    loader: DataLoader[Scan, Page[R]],
+    loader: PageLoader[Scan, R],
     scan: Scan,
     order: tuple[OrderBy, ...],
     request: PageRequest,

@@ -13,6 +13,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from tams_gql.schema.direct import take_short_ways
 from tams_gql.schema.errors import CodedErrors, coded
 from tams_gql.schema.flows import FLOW_TYPES
 from tams_gql.schema.limits import Analyses, LimitedOperation, QueryLimits
@@ -71,6 +72,7 @@ def build_schema(limits: QueryLimits | None = None) -> CatalogSchema:
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     _drop_null_defaults(schema._schema)
+    take_short_ways(schema._schema)
     schema.operation_cache = cache
     analyses = Analyses(schema._schema, bounds)
     return schema

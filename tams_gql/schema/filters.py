@@ -23,7 +23,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 MAX_BRANCHES = 64
-MAX_DEPTH = 12
+MAX_DEPTH = 8
 MAX_IDS = 1000
 
 

@@ -1,7 +1,7 @@
-"""Documents that were parsed and validated before, by their text.
+"""Documents that were parsed before, by their text.
 
-Everything that looks at the document alone belongs into parsing and validation, and is then done
-once. What depends on the variables must not be a validation rule: its result would be kept.
+What else is known of a document, such as the result of its validation, is kept for as long as the
+document is (see ``limits.analysis``), so the bound on documents is a bound on that, too.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from tams_gql.bounded_cache import BoundedCache
 OperationKind = Literal["query", "mutation", "subscription"]
 
 _MAX_DOCUMENTS = 4096
-# Measured: the parser keeps 320 to 560 bytes for each token, in nodes and in the tokens themselves.
+# Measured: the parser keeps 180 to 560 bytes for each token, in nodes and in the tokens themselves,
+# and strings of the text a second time.
 _TOKEN_BYTES = 600
-_ERROR_BYTES = 2000
+_TEXT_COPIES = 3
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """A document, its operations by name, and its errors once it was validated."""
+    """A document and its operations by name."""
 
     document: DocumentNode
     operations: dict[str | None, OperationKind]
-    size: int
-    errors: tuple[GraphQLError, ...] | None = None
 
     def kind_of(self, operation_name: str | None) -> OperationKind:
         """The kind of the operation to run; ``GraphQLError`` if it is not clear which."""
@@ -68,8 +67,8 @@ class OperationCache:
         if found is None:
             self._check_length(text)
             document = parse(text, **self.parse_options)
-            found = ParsedDocument(document, _operations(document), _size(text, document))
-            self._documents.put(text, found, found.size)
+            found = ParsedDocument(document, _operations(document))
+            self._documents.put(text, found, _size(text, document))
         return found
 
     def _check_length(self, text: str) -> None:
@@ -86,41 +85,21 @@ class OperationCache:
                 },
             )
 
-    def validated(self, text: str, errors: tuple[GraphQLError, ...]) -> None:
-        """Remember the outcome of validation."""
-        found = self._documents.get(text)
-        if found is not None:
-            found.errors = errors
-            found.size += len(errors) * _ERROR_BYTES
-            self._documents.put(text, found, found.size)
-
 
 class CachedOperations(SchemaExtension):
-    """Lets parsing and validation use the cache."""
+    """Lets the library take documents from the cache."""
 
     def __init__(self, cache: OperationCache) -> None:
         super().__init__()
         self._cache = cache
-        self._parsed: ParsedDocument | None = None
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context
         context.parse_options = cast(ParseOptions, self._cache.parse_options)
         # An error must not leave the hook: the parser finds it again, where errors are coded.
         with suppress(GraphQLError):
-            self._parsed = self._cache.parsed(context.query or "")
-            context.graphql_document = self._parsed.document
+            context.graphql_document = self._cache.parsed(context.query or "").document
         yield
-
-    def on_validate(self) -> Iterator[None]:
-        context = self.execution_context
-        known = None if self._parsed is None else self._parsed.errors
-        if known is not None:
-            # A new list: what is found while executing is appended elsewhere to this attribute.
-            context.pre_execution_errors = list(known)
-        yield
-        if known is None and context.query is not None:
-            self._cache.validated(context.query, tuple(context.pre_execution_errors or ()))
 
 
 def _operations(document: DocumentNode) -> dict[str | None, OperationKind]:
@@ -139,4 +118,4 @@ def _size(text: str, document: DocumentNode) -> int:
     while token is not None:
         tokens += 1
         token = token.next
-    return sys.getsizeof(text) + tokens * _TOKEN_BYTES
+    return sys.getsizeof(text) * _TEXT_COPIES + tokens * _TOKEN_BYTES

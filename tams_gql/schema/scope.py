@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from strawberry.extensions import SchemaExtension
+from strawberry.types.execution import StreamExecutionResult
 
 
 class OperationScope(SchemaExtension):
@@ -17,3 +18,8 @@ class OperationScope(SchemaExtension):
             yield
         finally:
             await context.close()
+
+    async def on_stream_result(self, result: StreamExecutionResult) -> AsyncIterator[None]:
+        """Release the snapshot of an event before the client, however slow, takes the answer."""
+        await self.execution_context.context.end_event()
+        yield

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 import orjson
 import strawberry
 
-from tams_gql.model.errors import BadInput
+from tams_gql.model.errors import BadInput, LimitExceeded
 from tams_gql.schema.fields import column
 from tams_gql.store.scan import Tagged, TagOp
+
+
+MAX_VALUES = 64
 
 
 @strawberry.type(description="A named label with one or more values.")
@@ -40,10 +43,10 @@ class TagFilter:
 
     name: str = strawberry.field(description="The tag's name.")
     in_: list[str] | None = strawberry.field(
-        name="in", default=None, description="The tag has any of these values."
+        name="in", default=None, description="The tag has any of these values, at most 64."
     )
     all: list[str] | None = strawberry.field(
-        default=None, description="The tag has every one of these values."
+        default=None, description="The tag has every one of these values, at most 64."
     )
     prefix: str | None = strawberry.field(
         default=None, description="The tag has a value that begins so."
@@ -85,12 +88,24 @@ def tag_conditions(filters: Iterable[TagFilter] | None, path: str) -> tuple[Tagg
     return tuple(_tagged(tag, f"{path}.{index}") for index, tag in enumerate(filters or ()))
 
 
+def _refuse_long_list(tag: TagFilter, path: str) -> None:
+    for name, values in (("in", tag.in_), ("all", tag.all)):
+        if values is not None and len(values) > MAX_VALUES:
+            raise LimitExceeded(
+                f"{path}.{name}: {len(values)} values are above the limit of {MAX_VALUES}",
+                field=f"{path}.{name}",
+                limit=MAX_VALUES,
+                requested=len(values),
+            )
+
+
 def _tagged(tag: TagFilter, path: str) -> Tagged:
     tests = [name for name in ("in_", "all", "prefix", "exists") if getattr(tag, name) is not None]
     if len(tests) != 1:
         raise BadInput(
             f"{path}: give exactly one of in, all, prefix, exists; got {len(tests)}", field=path
         )
+    _refuse_long_list(tag, path)
     if tag.in_ is not None:
         return Tagged(tag.name, TagOp.IN, tuple(tag.in_))
     if tag.all is not None:

@@ -106,7 +106,9 @@ class CatalogStore(Protocol):
     async def commit(self, changes: ChangeSet) -> Committed:
         """Apply a change set atomically and durably.
 
-        Raises ``Stale`` if an expectation fails, ``Unavailable`` if the store cannot be reached.
+        Raises ``Stale`` if an expectation fails, ``Unavailable`` if the store cannot be reached,
+        ``BadInput`` if the durations or sizes of a flow's segments add up to more than an int64,
+        ``LimitExceeded`` if too many commits of this process are waiting already.
         """
         ...
 

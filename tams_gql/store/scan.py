@@ -55,7 +55,7 @@ def eq(column: str, value: Value) -> Where:
 
 
 def is_in(column: str, values: Iterable[Value]) -> Where:
-    """Rows whose column equals one of ``values``; no values, no rows."""
+    """Rows whose column equals one of ``values``; no values, no rows. None equals nothing."""
     return Where(column, (Range(Op.IN, tuple(values)),))
 
 
@@ -165,6 +165,7 @@ class Partitioned:
 class SegmentWindow:
     """Segments of one flow that overlap ``[start_ns, end_ns)``, in time order.
 
+    A window that ends at or before its start is empty and overlaps nothing.
     ``after_ns`` is the ``start_ns`` of the last segment already seen in the asked direction.
     """
 

@@ -55,7 +55,7 @@ SOURCES = Table(
         created=_TIME,
         updated=_TIME,
         version=_INT,
-        search=_TEXT,  # label, description and tag values, case-folded, one a line
+        search=_TEXT,  # label, description, tag values: case-folded, one a line, no U+0000
         explicit=_FLAG,  # made by a client, so kept when its last flow goes
         flow_count=_INT,  # guards the removal together with the last flow
     ),
@@ -91,7 +91,7 @@ FLOWS = Table(
         created=_TIME,
         metadata_updated=_TIME,
         version=_INT,
-        search=_TEXT,  # label, description and tag values, case-folded, one a line
+        search=_TEXT,  # label, description, tag values: case-folded, one a line, no U+0000
         body=_TEXT,  # the technical part of the specification's JSON, as the client sent it
     ),
     key=("id",),

@@ -30,7 +30,7 @@ from tams_gql.schema.limits.arguments import (
     included,
 )
 from tams_gql.schema.limits.bounds import QueryLimits, exceeded
-from tams_gql.schema.limits.costs import Items
+from tams_gql.schema.limits.costs import OF_PARENT, Items
 from tams_gql.schema.limits.formulas import Amount, Formula, Variables
 from tams_gql.schema.limits.prices import Price, Prices
 
@@ -143,20 +143,20 @@ class Costing:
         if price.is_leaf:
             # A type has few fields, but a scalar can be asked for under any number of names.
             return _Parts(max(price.once, int(field.alias is not None)))
+        size = self._size(field, price)
         inside = _FREE
         if field.selection_set is not None:
             inside = self._of_type(field.selection_set, price.result)
         plus, times = self._formula.plus, self._formula.times
-        if price.size == "parent":
+        if size is None:
             return _Parts(price.once, plus((price.each, *inside)))
-        size = self._size(field, price)
         if price.is_list:
             return _Parts(plus((price.once, times(size, plus((price.each, *inside))))))
         items = times(size, plus((price.each, inside.per_item)))
         return _Parts(plus((price.once, items, inside.plain)))
 
-    def _size(self, field: FieldNode, price: Price) -> Amount:
-        """How many items a field has."""
+    def _size(self, field: FieldNode, price: Price) -> Amount | None:
+        """How many items a field has; None if as many as the field above."""
         size, defaults = price.size, self._defaults
         if price.ends:
             ends = tuple(given(field, (end,), defaults) for end in price.ends)
@@ -165,7 +165,7 @@ class Costing:
         if isinstance(size, Items):
             places = tuple(given(field, path.split("."), defaults) for path in size.paths)
             return amount_of(Length(places, size.default), self._formula)
-        return int(size)
+        return None if size == OF_PARENT else int(size)
 
     def _note_pages(self, field: FieldNode, pages: Iterable[tuple[str, Given]]) -> None:
         """Remember the pages that are too large, or may be with some variables."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from graphql import DocumentNode, GraphQLError
 from strawberry.extensions import SchemaExtension
 
 from tams_gql.schema.limits.analysis import Analyses, Asked
 
 
 class LimitedOperation(SchemaExtension):
-    """Refuses what asks for too much: in place of validation what the document alone decides.
+    """Refuses what asks for too much, and takes the place of validation.
 
-    What variables decide is refused before execution. It must not look like a result of
-    validation, which is kept for the next request with the same document.
+    What the document alone decides is looked at once and comes first. What variables decide is
+    looked at each time, and nothing of it is kept.
     """
 
     def __init__(self, analyses: Analyses) -> None:
@@ -25,17 +26,21 @@ class LimitedOperation(SchemaExtension):
         context = self.execution_context
         if context.graphql_document is not None:
             # The library validates only what has no list of errors yet.
-            context.pre_execution_errors = self._analyses.errors(context.graphql_document)
+            context.pre_execution_errors = self._errors(context.graphql_document)
         yield
 
-    def on_execute(self) -> Iterator[None]:
+    def _errors(self, document: DocumentNode) -> list[GraphQLError]:
+        errors = self._analyses.errors(document)
+        if errors:
+            return errors
         context = self.execution_context
         variables: Mapping[str, Any] = context.variables or {}
-        if context.graphql_document is not None:
-            name = context.operation_name
-            self._asked = self._analyses.asked(context.graphql_document, name, variables)
+        try:
+            self._asked = self._analyses.asked(document, context.operation_name, variables)
             self._analyses.check(self._asked, variables)
-        yield
+        except GraphQLError as refusal:
+            return [refusal]
+        return []
 
     def get_results(self) -> dict[str, Any]:
         """What the operation asks, in ``extensions`` of the answer, where the client wants it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ Synchronous = Literal["full", "normal"]
 # STRICT tables came with 3.37; the program refuses to start on anything older.
 OLDEST_SQLITE = (3, 37, 0)
 _BUSY_TIMEOUT_MS = 10_000
+_LOOK_AGAIN_SECONDS = (0.0005, 0.004)
 _CACHED_STATEMENTS = 512
 
 
@@ -57,19 +59,23 @@ def _configure(connection: sqlite3.Connection, synchronous: Synchronous, write: 
         connection.execute("PRAGMA query_only = ON")
 
 
+def begin_write(connection: sqlite3.Connection) -> None:
+    """Begin a transaction as the one writer of the file, waiting for the others' turns to end.
+
+    SQLite's own waiting looks ever more rarely, down to ten times a second, which starves one
+    process among busy ones.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        _patiently(connection, "BEGIN IMMEDIATE")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+
 def _write_ahead(connection: sqlite3.Connection) -> None:
     # SQLite does not wait for a lock while it changes the journal mode, so that processes which
     # open a new file together would fail.
-    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            break
+    (mode,) = _patiently(connection, "PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise Unavailable(
             f"the catalog store needs write-ahead logging, and this file gets {mode!r} instead;"
@@ -77,7 +83,18 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         )
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def _patiently(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            return connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(*_LOOK_AGAIN_SECONDS))
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
     """Whether another connection's lock was in the way."""
     # Errors that the driver raises by itself carry no code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tams_gql.model.errors import LimitExceeded, Unavailable
 from tams_gql.store.changes import ChangeSet, Committed, Stale
 from tams_gql.store.embedded.apply import apply
-from tams_gql.store.embedded.connection import translated
+from tams_gql.store.embedded.connection import begin_write, translated
 
 _MAX_GROUP = 128
 _MAX_QUEUED = 1024
@@ -111,7 +111,7 @@ class Writer:
         self, connection: sqlite3.Connection, group: list[_Job]
     ) -> list[Committed | BaseException]:
         with translated():
-            connection.execute("BEGIN IMMEDIATE")
+            begin_write(connection)
             try:
                 outcomes = [_apply_alone(connection, job) for job in group]
                 connection.execute("COMMIT")

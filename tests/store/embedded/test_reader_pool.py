@@ -170,10 +170,9 @@ async def test_waiting_for_a_connection_can_be_cancelled(pool: ReaderPool) -> No
     await session.close()
 
 
-async def test_a_session_that_ends_during_a_read_gives_back_after_it(
-    pool: ReaderPool, opening: _Opening
-) -> None:
-    session = EmbeddedSession(pool)
+async def test_a_session_that_ends_during_a_read_gives_back_after_it(opening: _Opening) -> None:
+    pool = ReaderPool(opening, 2)
+    session, following = EmbeddedSession(pool), EmbeddedSession(pool)
     await session.count([_ALL])
     busy = _Busy(opening.opened[0])
     reading = asyncio.create_task(session._read(lambda _: busy()))
@@ -181,19 +180,19 @@ async def test_a_session_that_ends_during_a_read_gives_back_after_it(
     waiting = asyncio.create_task(session.count([_ALL]))
     await asyncio.sleep(0)
 
-    await session.close()
-    following = EmbeddedSession(pool)
-    next_read = asyncio.create_task(following.count([_ALL]))
-    await asyncio.sleep(0.02)
-    assert not next_read.done()  # the only connection is still in use
-    opening.opened[0].interrupt()
-
-    with pytest.raises(Unavailable, match="interrupted"):
-        await reading
-    with pytest.raises(RuntimeError, match="the read session is over"):
-        await waiting
-    assert await next_read == [0]
+    async with pool.connection():  # a thread is free, a connection is not
+        await session.close()
+        next_read = asyncio.create_task(following.count([_ALL]))
+        await asyncio.sleep(0.02)
+        assert not next_read.done()
+        opening.opened[0].interrupt()
+        with pytest.raises(Unavailable, match="interrupted"):
+            await reading
+        with pytest.raises(RuntimeError, match="the read session is over"):
+            await waiting
+        assert await next_read == [0]
     await following.close()
+    await asyncio.to_thread(pool.close)
 
 
 async def test_a_session_that_is_over_reads_no_more(embedded: EmbeddedStore) -> None:

@@ -7,6 +7,7 @@ import gc
 import logging
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,25 @@ async def test_a_full_disk_loses_the_group_and_nothing_else(
     await embedded.close()
 
 
+async def test_a_broken_connection_is_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[sqlite3.Connection] = []
+
+    def watched(*args: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(connection.connect(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(store, "connect", watched)
+    embedded = await EmbeddedStore.open(path)
+    await embedded.commit(_source("a"))
+    opened[-1].close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        await embedded.commit(_source("b"))
+    await embedded.commit(_source("c"))
+
+    assert await _ids(embedded) == ["a", "c"]
+    await embedded.close()
+
+
 async def test_a_lock_that_lasts_is_an_outage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_BUSY_TIMEOUT_MS", 20)
     embedded = await EmbeddedStore.open(path)
@@ -188,14 +208,19 @@ async def test_a_loop_that_is_gone_does_not_stop_the_writer(
     assert await _ids(embedded) == ["abandoned", "ours"]
 
 
-async def test_closing_twice_at_once(path: Path) -> None:
+async def test_closing_twice_while_commits_wait(path: Path) -> None:
     embedded = await EmbeddedStore.open(path)
-    tasks = await _commit_all(embedded, [_source(f"s{i}") for i in range(5)])
+    with _locked(path):
+        tasks = await _commit_all(embedded, [_source(f"s{i}") for i in range(5)])
+        closing = asyncio.gather(embedded.close(), embedded.close())
+        await asyncio.sleep(0.02)
+        assert not closing.done()
+    await closing
+    await asyncio.gather(*tasks)
 
-    await asyncio.gather(embedded.close(), embedded.close())
-
-    assert [task.done() for task in tasks] == [True] * 5
-    assert [task.exception() for task in tasks] == [None] * 5
+    embedded = await EmbeddedStore.open(path)
+    assert await _ids(embedded) == [f"s{i}" for i in range(5)]
+    await embedded.close()
 
 
 async def test_stale_changes_name_the_reason(embedded: EmbeddedStore) -> None:
@@ -229,6 +254,30 @@ def test_a_reader_cannot_write(path: Path) -> None:
 def test_a_file_without_write_ahead_logging_is_refused() -> None:
     with pytest.raises(Unavailable, match="needs write-ahead logging, and this file gets 'memory'"):
         connection.connect(Path(":memory:"), write=True)
+
+
+def test_changing_the_journal_waits_for_a_lock(path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool, closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE a (b)")
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        opening = pool.submit(connection.connect, path, write=True)
+        with pytest.raises(TimeoutError):
+            opening.result(0.05)
+        other.execute("ROLLBACK")
+        opening.result(10).close()
+
+
+def test_changing_the_journal_does_not_wait_for_ever(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_BUSY_TIMEOUT_MS", 20)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE a (b)")
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="database is locked"):
+            connection.connect(path, write=True)
 
 
 def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,7 +223,6 @@ CREATE TABLE events (
     flow_id TEXT,
     body TEXT NOT NULL
 ) STRICT;
-CREATE INDEX events_by_created ON events (created);
 
 CREATE TABLE service (
     name TEXT PRIMARY KEY,
