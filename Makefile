@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SDL    := tams_gql/schema/schema.graphql
 
-.PHONY: run test lint types unit format schema clean
+.PHONY: run test lint types unit soak format schema clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -26,6 +26,10 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/pytest
+
+# What is proven by many repetitions: kills, contention, fuzzing.
+soak: $(VENV)/.installed-dev
+	$(BIN)/pytest -m soak
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

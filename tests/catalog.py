@@ -23,9 +23,7 @@ from tams_gql.store.scan import Scan
 from tams_gql.store.tables import EVENTS, TABLES
 from tests.gql import GraphQL
 from tests.recording import RecordingMedia, RecordingStore
-
-PATIENCE_SECONDS = 60.0
-"""How long tests wait for what must happen. Machines are shared, so it says nothing on speed."""
+from tests.waiting import PATIENCE_SECONDS as PATIENCE_SECONDS
 
 Dump = dict[str, list[tuple[Any, ...]]]
 
@@ -35,10 +33,17 @@ class Catalog:
     """A running application and the services behind it."""
 
     settings: Settings
+    app: Starlette
     services: Services
     store: RecordingStore
     http: httpx.AsyncClient
     gql: GraphQL
+
+    @asynccontextmanager
+    async def without_socket(self) -> AsyncIterator[GraphQL]:
+        """A client whose requests are served by the task that sends them, as ``watched`` needs."""
+        async with _direct(self.app, self.settings) as http:
+            yield GraphQL(http)
 
     async def dump(self) -> Dump:
         """All rows of all tables, sorted, by table."""
@@ -66,19 +71,17 @@ def quick_settings(data_dir: Path, **values: Any) -> Settings:
     return Settings(**{"data_dir": data_dir, "sqlite_synchronous": "normal", **values})
 
 
-
 @asynccontextmanager
 async def running(settings: Settings, refit: Refit | None = None) -> AsyncIterator[Catalog]:
     """The application in this process, without a socket."""
     keep = _Keep(refit)
     app = create_app(settings, keep)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url=settings.public_url
-        ) as http,
-    ):
-        yield keep.catalog(settings, http)
+    async with app.router.lifespan_context(app), _direct(app, settings) as http:
+        yield keep.catalog(settings, app, http)
+
+
+def _direct(app: Starlette, settings: Settings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=settings.public_url)
 
 
 @asynccontextmanager
@@ -87,14 +90,15 @@ async def serving(settings: Settings, refit: Refit | None = None) -> AsyncIterat
     keep = _Keep(refit)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         settings = settings.listening_on(listener.getsockname()[1])
-        server = uvicorn.Server(_config(create_app(settings, keep)))
+        app = create_app(settings, keep)
+        server = uvicorn.Server(_config(app))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await _started(server, task)
             async with httpx.AsyncClient(
                 base_url=settings.public_url, timeout=PATIENCE_SECONDS, trust_env=False
             ) as http:
-                yield keep.catalog(settings, http)
+                yield keep.catalog(settings, app, http)
         finally:
             server.should_exit = True
             await task
@@ -115,11 +119,11 @@ class _Keep:
         self._services = replace(services, store=store, media=media)
         return self._services
 
-    def catalog(self, settings: Settings, http: httpx.AsyncClient) -> Catalog:
+    def catalog(self, settings: Settings, app: Starlette, http: httpx.AsyncClient) -> Catalog:
         services = self._services
         assert services is not None
         assert isinstance(services.store, RecordingStore)
-        return Catalog(settings, services, services.store, http, GraphQL(http))
+        return Catalog(settings, app, services, services.store, http, GraphQL(http))
 
 
 def _config(app: Starlette) -> uvicorn.Config:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tams_gql.schema import build_schema
 from tests.catalog import Catalog, quick_settings, running, serving
 from tests.gql import GraphQL
 from tests.seed import Seed
@@ -15,6 +17,14 @@ from tests.seed import Seed
 # Machines that run tests are shared: a slow example says nothing about the code.
 settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_schema() -> Iterator[None]:
+    """Build the schema once for all applications: that is most of what starting one takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tams_gql.app.build_schema", lru_cache(build_schema))
+        yield
 
 
 @pytest.fixture

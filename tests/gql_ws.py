@@ -12,8 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from tests.catalog import PATIENCE_SECONDS
 from tests.gql import Data, Variables, without_location
+from tests.waiting import PATIENCE_SECONDS
 
 TRANSPORT_WS = Subprotocol("graphql-transport-ws")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -19,7 +19,7 @@ from tams_gql.media.port import (
 )
 from tams_gql.store.changes import ChangeSet, Committed
 from tams_gql.store.port import CatalogStore, ChangeLog, Groups, ReadSession
-from tams_gql.store.scan import Partitioned, Scan, SegmentWindow
+from tams_gql.store.scan import CoverageWindow, Covered, Partitioned, Scan, SegmentWindow
 
 Calls = list[str]
 
@@ -77,8 +77,7 @@ class RecordingStore:
 
 
 class _RecordingSession:
-    def __init__(self, session: ReadSession, note: object) -> None:
-        assert callable(note)
+    def __init__(self, session: ReadSession, note: Callable[[str], None]) -> None:
         self._session = session
         self._note = note
 
@@ -93,6 +92,14 @@ class _RecordingSession:
     async def windows(self, columns: tuple[str, ...], windows: Sequence[SegmentWindow]) -> Groups:
         self._note("windows")
         return await self._session.windows(columns, windows)
+
+    async def coverage(self, windows: Sequence[CoverageWindow]) -> list[Covered]:
+        self._note("coverage")
+        return await self._session.coverage(windows)
+
+    async def head(self) -> str:
+        self._note("head")
+        return await self._session.head()
 
     async def count(self, scans: Sequence[Scan]) -> list[int]:
         self._note(f"count {' '.join(_table(scan) for scan in scans)}")

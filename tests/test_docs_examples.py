@@ -2,71 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from graphql import GraphQLError, OperationDefinitionNode, build_schema, parse, validate
+from graphql import GraphQLError, build_schema, parse, validate
 from graphql.execution.values import get_variable_values
 
 from tams_gql.http.explorer.queries import QUERIES
 from tams_gql.model import errors
 from tams_gql.schema import committed_sdl
+from tests.documents import ROOT, Example, Request, Upload, examples, steps
+from tests.schema.pricing import asked
 
-ROOT = Path(__file__).parents[1]
+__all__ = ["ALL", "Example"]
+
 README = "README.md"
 API = "docs/graphql.md"
-DOCUMENTS = (README, API)
+BY_EXAMPLE = "docs/graphql-by-example.md"
+DOCUMENTS = (README, API, BY_EXAMPLE)
 SCHEMA = build_schema(committed_sdl())
 
-# A block of JSON with nothing but blank lines before it holds the variables of the example above.
-_EXAMPLE = re.compile(
-    r"^```graphql\n(?P<text>.*?)^```\n(?:\s*^```json\n(?P<variables>.*?)^```\n)?",
-    re.DOTALL | re.MULTILINE,
-)
 _FENCE = re.compile(r"^ {0,3}```graphql", re.MULTILINE)
 _CODE_ROW = re.compile(r"^\| `([A-Z_]+)` \|", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One operation of a document, as a client would send it. ``place`` is ``file:line``."""
-
-    place: str
-    text: str
-    variables: dict[str, Any]
-
-    @property
-    def operation(self) -> OperationDefinitionNode:
-        """The only definition of an example is one operation; anything else is refused."""
-        (definition,) = parse(self.text).definitions
-        assert isinstance(definition, OperationDefinitionNode), f"{self.place}: no operation"
-        return definition
-
-    @property
-    def name(self) -> str:
-        """The operation's name, which a client sends as ``operationName``."""
-        assert self.operation.name is not None, f"{self.place}: the operation has no name"
-        return self.operation.name.value
-
-
-def examples(document: str, text: str | None = None) -> Iterator[Example]:
-    """The examples of a document in their order, which is also the order to run them in.
-
-    ``document`` is a path from the top of the repository; ``text`` stands in for its content.
-    """
-    text = (ROOT / document).read_text(encoding="utf-8") if text is None else text
-    for found in _EXAMPLE.finditer(text):
-        line = text.count("\n", 0, found.start()) + 1
-        variables = found["variables"]
-        yield Example(
-            f"{document}:{line}", found["text"], {} if variables is None else json.loads(variables)
-        )
-
 
 ALL = [example for document in DOCUMENTS for example in examples(document)]
 
@@ -93,6 +51,26 @@ def test_every_block_is_found_and_named_once(document: str) -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize(
+    "example", [example for example in ALL if example.fails], ids=lambda example: example.place
+)
+def test_a_failure_is_announced_to_the_reader(example: Example) -> None:
+    said = example.prose.rpartition("\n\n")[0].rpartition("\n\n")[2]
+    assert re.search(rf"\bfails\s+with\s+`{example.fails}`", said), said
+
+
+@pytest.mark.parametrize("example", [*examples(BY_EXAMPLE)], ids=lambda example: example.place)
+def test_a_screen_has_its_answer_and_its_price(example: Example) -> None:
+    assert example.answer is not None
+    assert example.cost == asked(example.text, example.variables).cost
+
+
+def test_the_cost_of_the_demo_query_is_told_as_it_is() -> None:
+    found = asked(QUERIES["The catalog"])
+    text = (ROOT / API).read_text(encoding="utf-8")
+    assert f'"requested": {found.cost}, "limit": 100000, "depth": {found.shape.depth}' in text
+
+
 def test_the_readme_shows_the_queries_of_the_demo() -> None:
     assert [example.text for example in examples(README)] == list(QUERIES.values())
 
@@ -111,12 +89,79 @@ def _below(kind: type[errors.TamsError]) -> Iterator[type[errors.TamsError]]:
             yield from _below(below)
 
 
-def test_variables_stand_directly_below_their_example() -> None:
-    text = (
-        "A\n\n```graphql\nquery A($id: ID!) { flow(id: $id) { id } }\n```\n"
-        '\n```json\n{"id": "x"}\n```\n\n'
-        "```graphql\nquery B { service { name } }\n```\n\nIt answers:\n\n```json\n{}\n```\n"
-    )
-    first, second = examples("page.md", text)
+PAGE = """\
+A
+
+```graphql
+query A($id: ID!) { flow(id: $id) { id } }
+```
+
+```json
+{"id": "x"}
+```
+
+It fails with `CONFLICT`:
+
+```graphql fails=CONFLICT
+mutation B { updateService(input: {}) { service { name } } }
+```
+
+```json answer
+{"errors": "…"}
+```
+
+Cost 1,011.
+
+```sh
+curl elsewhere
+```
+
+```graphql twice
+query C { service { name } }
+```
+
+It answers:
+
+```json
+{}
+```
+
+```sh upload=A
+curl 'URL_OF_THE_ANSWER'
+```
+
+```sh request
+curl http://127.0.0.1:8000/graphql
+```
+"""
+
+
+def test_what_a_document_asks_for_is_read_in_its_order() -> None:
+    first, second, third, upload, request = steps("page.md", PAGE)
+    assert isinstance(first, Example)
     assert (first.place, first.name, first.variables) == ("page.md:3", "A", {"id": "x"})
-    assert (second.place, second.name, second.variables) == ("page.md:11", "B", {})
+    assert (first.fails, first.twice, first.answer, first.cost) == (None, False, None, None)
+    assert isinstance(second, Example)
+    assert (second.place, second.name, second.variables) == ("page.md:13", "B", {})
+    assert (second.fails, second.answer, second.cost) == ("CONFLICT", {"errors": "…"}, 1011)
+    assert second.prose == "\n\nIt fails with `CONFLICT`:\n\n"
+    assert isinstance(third, Example)
+    assert (third.name, third.twice, third.variables, third.cost) == ("C", True, {}, None)
+    assert upload == Upload("page.md:37", "A")
+    assert request == Request("page.md:41", "curl http://127.0.0.1:8000/graphql\n")
+
+
+@pytest.mark.parametrize(
+    ("block", "refusal"),
+    [
+        ("```graphql slow\n{ a }\n```", "slow says nothing of an example"),
+        ("```graphql fails=\n{ a }\n```", "the code is missing"),
+        ("```json answer\n{}\n```", "there is no example to answer"),
+        ("```json question\n{}\n```", "says nothing of a block of JSON"),
+        ("```sh download=A\ncurl x\n```", "download=A says nothing of a command"),
+        ("```text upload=A\nx\n```", "says nothing of a block of text"),
+    ],
+)
+def test_a_mark_that_nothing_heeds_is_refused(block: str, refusal: str) -> None:
+    with pytest.raises(AssertionError, match=refusal):
+        list(steps("page.md", f"{block}\n"))

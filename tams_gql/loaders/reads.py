@@ -50,6 +50,9 @@ class RequestReads:
     async def coverage(self, windows: Sequence[CoverageWindow]) -> list[Covered]:
         return await (await self._entered()).coverage(windows)
 
+    async def head(self) -> str:
+        return await (await self._entered()).head()
+
     async def count(self, scans: Sequence[Scan]) -> list[int]:
         return await (await self._entered()).count(scans)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import TypeVar
 
 from tams_gql.model.errors import Conflict
@@ -12,21 +14,25 @@ from tams_gql.store.changes import Stale
 
 T = TypeVar("T")
 
-_ATTEMPTS = 12
+# Many writers of one resource win one after the other, so each of them only needs patience.
+_PATIENCE_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.002
-_LONGEST_PAUSE_SECONDS = 0.25
+_DOUBLINGS = 6
 
 
 async def until_fresh(attempt: Callable[[], Awaitable[T]]) -> T:
     """Run ``attempt`` until what it read still holds when it commits.
 
     Each attempt reads anew, so it either succeeds or finds and raises the reason it cannot. Raises
-    ``Conflict`` when others keep changing the same resource.
+    ``Conflict`` when others keep changing the same resource for ten seconds.
     """
-    for number in range(_ATTEMPTS):
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for number in count():
         try:
             return await attempt()
         except Stale:
-            pause = min(_FIRST_PAUSE_SECONDS * 2**number, _LONGEST_PAUSE_SECONDS)
+            if time.monotonic() > deadline:
+                break
+            pause = _FIRST_PAUSE_SECONDS * 2 ** min(number, _DOUBLINGS)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
     raise Conflict("others keep changing the same resource; try again later")

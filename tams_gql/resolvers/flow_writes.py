@@ -307,7 +307,8 @@ async def _delete(ctx: Context, stored: FlowRecord, idempotency: Idempotency) ->
         Delete(FLOWS, (eq("id", stored.id),)),
         Delete(FLOW_COUNTERS, (eq("flow_id", stored.id),)),
         Delete(COLLECTIONS, (eq("parent_id", stored.id),)),
-        Delete(COLLECTIONS, (eq("child_id", stored.id),)),
+        # Whoever has collected the flow meanwhile must change with it too.
+        Delete(COLLECTIONS, (eq("child_id", stored.id),), count=len(parents)),
     ]
     changes.events.append(
         NewEvent(

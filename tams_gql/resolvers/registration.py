@@ -80,6 +80,11 @@ async def register_segments(
         return Registration(flow.id, batch.results(len(items)), cursor)
 
     async def replay(earlier: Earlier) -> Registration:
+        if await ctx.loaders.flow_by_id.load(flow_id) is None:
+            raise Conflict(
+                f"idempotencyKey: flow {flow_id}, which the key wrote to, has been deleted since",
+                field="idempotencyKey",
+            )
         return Registration(flow_id, receipts.results_of(earlier.response), earlier.cursor)
 
     return await once(ctx, idempotency, replay, attempt)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tams_gql.context import Context
 from tams_gql.media.port import MediaBackend, PutRequest, SignedRequest
-from tams_gql.model.errors import BadInput, LimitExceeded, NotFound, ReadOnly
+from tams_gql.model.errors import BadInput, Conflict, LimitExceeded, NotFound, ReadOnly
 from tams_gql.model.ids import new_id
 from tams_gql.resolvers.documents import to_json_text
 from tams_gql.resolvers.idempotency import NO_KEY, Earlier, Idempotency, once
@@ -63,13 +63,12 @@ async def allocate_storage(
         keys = [media.new_key(i, flow_id=flow.id, now=_now(ctx)) for i in wanted]
         made = _Made(media, dict(zip(wanted, keys, strict=True)), content_type or flow.container)
         await _allocate(ctx, flow, made, idempotency)
-        return _signed(ctx, made)
+        return _signed(ctx, made, ctx.limits.min_object_timeout)
 
     async def replay(earlier: Earlier) -> list[Allocation]:
-        # New signatures for the same places: the first ones may have lapsed.
         stored = ctx.services.media.for_allocation(earlier.response["storage_id"])
         made = _Made(stored, earlier.response["keys"], earlier.response["content_type"])
-        return _signed(ctx, made)
+        return _signed(ctx, made, await _still_open(ctx, made))
 
     return await once(ctx, idempotency, replay, attempt)
 
@@ -158,13 +157,28 @@ async def _allocate(ctx: Context, flow: FlowRecord, made: _Made, idempotency: Id
     await ctx.commit(changes)
 
 
-def _signed(ctx: Context, made: _Made) -> list[Allocation]:
-    """The upload requests, as many as there are places."""
+async def _still_open(ctx: Context, made: _Made) -> int:
+    """How many seconds the places of an earlier allocation still wait for their objects."""
+    rows = await ctx.loaders.object_by_id.load_many(list(made.keys))
+    ends = [row.expires for row in rows if row is not None and row.expires is not None]
+    left = min(ends, default=0) // 1_000_000 - _GRACE_SECONDS - ctx.services.now_us() // 1_000_000
+    if len(ends) != len(made.keys) or left < 1:
+        raise Conflict(
+            "idempotencyKey: the storage that the key allocated has lapsed or been used",
+            field="idempotencyKey",
+        )
+    return left
+
+
+def _signed(ctx: Context, made: _Made, open_seconds: int) -> list[Allocation]:
+    """The upload requests, as many as there are places.
+
+    They do not outlive the allocation: a later upload would never be registered.
+    """
     backend = made.media.backend
     puts = made.media.sign_put(
         [PutRequest(key, made.content_type) for key in made.keys.values()],
-        # Not longer than the allocation itself: a later upload would never be registered.
-        expires_in=min(ctx.limits.url_lifetime, ctx.limits.min_object_timeout),
+        expires_in=min(ctx.limits.url_lifetime, open_seconds),
     )
     return [
         Allocation(object_id, backend.id, put, backend.presigned)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tams_gql.context import Context
 from tams_gql.model.errors import BadInput, Conflict, NotFound
+from tams_gql.resolvers.attempts import until_fresh
 from tams_gql.resolvers.documents import stored_tags
 from tams_gql.resolvers.flow_writes import FlowWritten, edit_flow
 from tams_gql.resolvers.source_writes import SourceWritten, update_source
-
-_ATTEMPTS = 10
+from tams_gql.store.changes import Stale
 
 
 async def set_tags(
@@ -28,14 +28,16 @@ async def set_tags(
         kept = {k: v for k, v in stored_tags(stored).items() if k not in removed}
         return {"tags": {**kept, **tags}}
 
-    for _ in range(_ATTEMPTS):
+    async def attempt() -> FlowWritten | SourceWritten:
         try:
             return await _write(ctx, resource_id, changed)
         except Conflict as refused:
             if refused.field != "expectedVersion":
                 raise
-        await ctx.renew()  # somebody else changed the resource: merge with what is there now
-    raise Conflict("others keep changing the same resource; try again later")
+            await ctx.renew()  # somebody else changed the resource: merge with what is there now
+            raise Stale from refused
+
+    return await until_fresh(attempt)
 
 
 async def _write(

@@ -49,14 +49,16 @@ class Segment:
         return tags_of(parent.tags)
 
     @resolved(
-        "The flow it is a piece of; null only in a replayed event, if it has been deleted since.",
+        "The flow it is a piece of; null only in a replayed event or repeated answer, if it has"
+        " been deleted since.",
         returns=FLOW | None,
     )
     async def flow(parent: strawberry.Parent[SegmentRecord], info: Info) -> Any:
         return await info.context.loaders.flow_by_id.load(parent.flow_id)
 
     @resolved(
-        "The media object; null only in a replayed event, if it has been deleted since.",
+        "The media object; null only in a replayed event or repeated answer, if it has been"
+        " deleted since.",
         returns=MEDIA_OBJECT | None,
     )
     async def object(parent: strawberry.Parent[SegmentRecord], info: Info) -> Any:

@@ -48,10 +48,14 @@ class Service:
     async def description(self, info: Info) -> str | None:
         return await service_description(info.context)
 
-    @resolved("Where the event log ends now: `after` of a subscription that begins at this moment.")
+    @resolved(
+        "Where the event log ends: `after` of a subscription that continues exactly behind what"
+        " the same request shows."
+    )
     async def event_cursor(self, info: Info) -> str:
-        feed = info.context.services.feed
-        return feed.cursor(await feed.head())
+        # From the request's own view: a later end would skip what the request does not show.
+        head = await info.context.loaders.reads.head()
+        return info.context.services.feed.cursor(head)
 
     @resolved("Where media objects can be stored.")
     def storage_backends(self, info: Info) -> list[StorageBackend]:

@@ -11,7 +11,6 @@ from tams_gql.model.errors import BadInput, LimitExceeded
 from tams_gql.schema.fields import column
 from tams_gql.store.scan import Tagged, TagOp
 
-
 MAX_VALUES = 64
 
 

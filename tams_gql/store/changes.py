@@ -52,10 +52,11 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove the rows that match."""
+    """Remove the rows that match; ``Stale`` if ``count`` is given and they are not so many."""
 
     table: Table
     where: tuple[Where, ...]
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

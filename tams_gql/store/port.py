@@ -57,6 +57,10 @@ class ReadSession(Protocol):
         """How many segments overlap each window, its limit and position left out."""
         ...
 
+    async def head(self) -> str:
+        """The position of the newest event that belongs to this view."""
+        ...
+
 
 class ChangeLog(Protocol):
     """The events of every committed change, in commit order."""

@@ -16,9 +16,12 @@ from typing import Any
 import httpx
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from tams_gql.app import create_app
-from tams_gql.context import Services
+from tams_gql.context import Context, Services
+from tams_gql.http.graphql import GraphQLEndpoint
+from tams_gql.http.graphql.turns import Turns
 from tams_gql.store.changes import ChangeSet, Committed
 from tams_gql.store.port import CatalogStore, ChangeLog, ReadSession
 from tests.catalog import PATIENCE_SECONDS, quick_settings
@@ -58,7 +61,7 @@ class Gate:
     async def _session(self) -> AsyncIterator[ReadSession]:
         self.held += 1
         try:
-            while not self.is_open:
+            while not self.is_open:  # noqa: ASYNC110 (opened from the test's thread)
                 await asyncio.sleep(0.002)
         finally:
             self.held -= 1
@@ -76,14 +79,16 @@ class Gate:
 
 
 class Errors(logging.Handler):
-    """Keeps what is logged as an error: a handler that failed must not pass unseen."""
+    """Keeps what one server logs as an error: a handler that failed must not pass unseen."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
+        self.thread: int | None = None
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(self.format(record))
+        if record.thread == self.thread:
+            self.messages.append(self.format(record))
 
 
 @dataclass
@@ -96,6 +101,7 @@ class GraphQLServer:
     gate: Gate
     errors: Errors
     services: list[Services] = field(default_factory=list)
+    _uvicorn: uvicorn.Server | None = None
 
     @property
     def ws_url(self) -> str:
@@ -109,6 +115,20 @@ class GraphQLServer:
     def subscribers(self) -> int:
         """How many subscriptions follow the change log."""
         return self.services[0].feed._subscribers
+
+    @property
+    def turns(self) -> Turns:
+        """Who runs and who waits."""
+        [route] = [r for r in self.app.routes if isinstance(r, Route) and r.path == "/graphql"]
+        endpoint: GraphQLEndpoint[Context] = route.endpoint  # type: ignore[assignment]
+        return endpoint._operations._turns
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the server keeps for clients that do not read it."""
+        assert self._uvicorn is not None
+        open_now = list(self._uvicorn.server_state.connections)
+        return sum(connection.transport.get_write_buffer_size() for connection in open_now)
 
     def send(
         self,
@@ -146,9 +166,9 @@ class GraphQLServer:
         data: Data = answer["data"]
         return data
 
-    def new_flow(self) -> str:
+    def new_flow(self, **fields: Any) -> str:
         """The id of a new video flow."""
-        payload = self.data(PUT_FLOW, input=flow_input())
+        payload = self.data(PUT_FLOW, input=flow_input(**fields))
         flow_id: str = payload["putFlow"]["flow"]["id"]
         return flow_id
 
@@ -183,12 +203,13 @@ def graphql_server(data_dir: Path, **values: Any) -> Iterator[GraphQLServer]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         logging.getLogger().addHandler(errors)
         thread.start()
+        errors.thread = thread.ident
         try:
             eventually(lambda: server.started)
             with httpx.Client(
                 base_url=settings.public_url, timeout=PATIENCE_SECONDS, trust_env=False
             ) as http:
-                yield GraphQLServer(settings.public_url, app, http, gate, errors, services)
+                yield GraphQLServer(settings.public_url, app, http, gate, errors, services, server)
         finally:
             gate.is_open = True
             server.should_exit = True

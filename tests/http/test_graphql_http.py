@@ -251,6 +251,18 @@ def test_a_client_that_leaves_before_its_body_is_whole_is_no_error(server: Graph
     assert server.errors.messages == []
 
 
+@pytest.mark.parametrize("directive", ["defer", "stream"])
+def test_answers_in_parts_are_not_offered(server: GraphQLServer, directive: str) -> None:
+    parts = {
+        "defer": "{ ... @defer { __typename } }",
+        "stream": "{ sources { nodes @stream { id } } }",
+    }
+    answer = server.ask(parts[directive], "multipart/mixed;deferSpec=20220824, application/json")
+    assert answer.headers["content-type"] == JSON + UTF_8
+    [error] = answer.json()["errors"]
+    assert error["message"] == f"Unknown directive '@{directive}'."
+
+
 def test_the_cost_is_told_when_a_header_asks(server: GraphQLServer) -> None:
     plain = server.ask(READS).json()
     priced = server.send({"query": READS}, x_graphql_cost="1").json()

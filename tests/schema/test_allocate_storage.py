@@ -200,9 +200,7 @@ async def test_a_flow_without_container_or_none_at_all(
         )
     ]
     assert await errors(catalog.gql, flowId=unknown) == [
-        refusal(
-            "NOT_FOUND", f"there is no flow {unknown}", "allocateStorage", field="input.flowId"
-        )
+        refusal("NOT_FOUND", f"there is no flow {unknown}", "allocateStorage", field="input.flowId")
     ]
     assert await catalog.dump() == before
 

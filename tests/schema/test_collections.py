@@ -45,7 +45,7 @@ async def test_a_collection_is_returned_in_its_order_with_roles_and_mappings(
 ) -> None:
     # given
     video, audio, data = [await seed.flow(format) for format in ("video", "audio", "data")]
-    given = [
+    given: list[Data] = [
         {"flowId": data, "role": "subtitles"},
         {"flowId": video, "containerMapping": MAPPING},
         {"flowId": audio, "role": "a b/ü", "containerMapping": {"trackIndex": 0}},

@@ -71,9 +71,7 @@ async def test_the_source_goes_with_its_last_flow(gql: GraphQL, seed: Seed) -> N
     assert await source(gql, source_id) is None
 
 
-async def test_a_source_that_went_can_come_back_in_another_format(
-    gql: GraphQL, seed: Seed
-) -> None:
+async def test_a_source_that_went_can_come_back_in_another_format(gql: GraphQL, seed: Seed) -> None:
     source_id = new_id()
     await seed.delete(await seed.flow("video", sourceId=source_id))
     await seed.flow("audio", sourceId=source_id)
@@ -136,8 +134,10 @@ async def test_a_member_deleted_while_it_is_collected_is_in_no_collection(
     gql: GraphQL, seed: Seed
 ) -> None:
     member, parent = await seed.flow("audio"), await seed.flow("multi")
-    collect = 'mutation($id: ID!, $member: ID!) { patchFlow(input: {id: $id, collection:' \
-        ' [{flowId: $member}]}) { event } }'
+    collect = (
+        "mutation($id: ID!, $member: ID!) { patchFlow(input: {id: $id, collection:"
+        " [{flowId: $member}]}) { event } }"
+    )
     answer, _ = await asyncio.gather(
         gql.answer(collect, {"id": parent, "member": member}), seed.delete(member)
     )

@@ -98,9 +98,7 @@ async def test_what_is_deleted_makes_room(gql: GraphQL, seed: Seed) -> None:
     assert (await read(gql, flow_id))["segments"] == ["[5:0_25:0)", "[30:0_40:0)"]
 
 
-async def test_deleting_while_registering_never_leaves_an_overlap(
-    gql: GraphQL, seed: Seed
-) -> None:
+async def test_deleting_while_registering_never_leaves_an_overlap(gql: GraphQL, seed: Seed) -> None:
     flow_id = await seed.flow("video")
     await seed.external(flow_id, "[0:0_10:0)")
     answers = await asyncio.gather(
@@ -123,9 +121,7 @@ async def test_what_cannot_be_done_leaves_no_trace(catalog: Catalog, seed: Seed)
         return await catalog.gql.errors(DELETE_SEGMENTS, {"input": given})
 
     assert await errors(flowId=unknown) == [
-        refusal(
-            "NOT_FOUND", f"there is no flow {unknown}", "deleteSegments", field="input.flowId"
-        )
+        refusal("NOT_FOUND", f"there is no flow {unknown}", "deleteSegments", field="input.flowId")
     ]
     (error,) = await errors(flowId="x")
     assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "input.flowId"}

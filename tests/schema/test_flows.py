@@ -134,9 +134,7 @@ async def test_a_flow_that_is_not_there_is_null_without_an_error(gql: GraphQL) -
     assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "id"}
 
 
-async def test_segments_updated_follows_registration_and_deletion(
-    gql: GraphQL, seed: Seed
-) -> None:
+async def test_segments_updated_follows_registration_and_deletion(gql: GraphQL, seed: Seed) -> None:
     flow_id = await seed.flow("video")
     query = "query($id: ID!) { flow(id: $id) { segmentsUpdated metadataUpdated version } }"
 

@@ -208,9 +208,7 @@ async def test_an_expired_url_gives_nothing(catalog: Catalog, seed: Seed) -> Non
     assert (await catalog.http.get(f"{head}={signature[::-1]}")).status_code == 403
 
 
-async def test_urls_are_only_minted_where_they_are_selected(
-    catalog: Catalog, seed: Seed
-) -> None:
+async def test_urls_are_only_minted_where_they_are_selected(catalog: Catalog, seed: Seed) -> None:
     # given
     flow_id = await seed.flow("video")
     await seed.segments(flow_id, "[0:0_10:0)", "[10:0_20:0)", "[20:0_30:0)")

@@ -236,7 +236,7 @@ def encoded(value: object) -> str:
 async def test_what_is_no_cursor_is_refused(gql: GraphQL, seed: Seed) -> None:
     await seed.flow("data")
     real = (await page(gql, {"first": 1}))["pageInfo"]["endCursor"]
-    digest, created, flow_id = orjson.loads(urlsafe_b64decode(real + "=" * (-len(real) % 4)))
+    digest, created, _ = orjson.loads(urlsafe_b64decode(real + "=" * (-len(real) % 4)))
     garbage = [
         *("", "x", "é", "a" * 10_000, real[:-3], real + "!x", "AAAA"),
         *map(encoded, (None, 1, [], {})),

@@ -88,7 +88,8 @@ async def test_a_collection_is_replaced_or_removed(gql: GraphQL, seed: Seed) -> 
     await seed.patch(flow_id, collection=[{"flowId": other}])
     replaced = (await read(gql, flow_id))["collection"]
     assert replaced == [{"role": None, "flow": {"id": other}, "containerMapping": None}]
-    for nothing in ([], None):
+    both: tuple[list[Data] | None, ...] = ([], None)
+    for nothing in both:
         await seed.patch(flow_id, collection=nothing)
         assert (await read(gql, flow_id))["collection"] == []
 

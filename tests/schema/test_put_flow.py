@@ -39,10 +39,13 @@ FLOW = f"""
 query Flow($id: ID!) {{
   flow(id: $id) {{
     __typename {COMMON}
-    {" ".join(
+    {
+    " ".join(
         f"... on {kind}Flow {{ {kind.lower()}: essenceParameters"
-        f" {every_field(f'{kind}EssenceParameters')} }}" for kind in TYPES
-    )}
+        f" {every_field(f'{kind}EssenceParameters')} }}"
+        for kind in TYPES
+    )
+}
   }}
 }}
 """
@@ -55,7 +58,7 @@ VENDOR: Data = {
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
-BARE = {
+BARE: Data = {
     "label": None,
     "description": None,
     "readOnly": False,
@@ -133,7 +136,7 @@ async def test_everything_else_is_returned_as_put(gql: GraphQL, seed: Seed, form
     # given
     members = [await seed.flow("audio"), await seed.flow("data")]
     fields: Data = {
-        "label": "Camera 1 / Kamera α",
+        "label": "Camera 1 / Kamera Ü",
         "description": "Wide shot\nof the studio",
         "tags": [
             {"name": "camera", "values": ["1"]},
@@ -270,9 +273,7 @@ async def test_eight_clients_that_create_flows_of_one_new_source_make_it_once(
 ) -> None:
     source_id = new_id()
     given = [flow_input("video", sourceId=source_id) for _ in range(8)]
-    await asyncio.gather(
-        *(catalog.gql.execute(PUT_FLOW, {"input": flow}) for flow in given)
-    )
+    await asyncio.gather(*(catalog.gql.execute(PUT_FLOW, {"input": flow}) for flow in given))
     data = await catalog.gql.execute(
         "query($id: ID!) { source(id: $id) { version flows { totalCount nodes { id } } } }",
         {"id": source_id},
@@ -458,7 +459,8 @@ async def test_a_flow_cannot_hold_itself_or_a_member_twice(catalog: Catalog, see
 
 
 async def test_exactly_one_format_is_given(gql: GraphQL) -> None:
-    none, two, null = {}, flow_input("video") | flow_input("audio"), {"video": None}
+    none: Data = {}
+    two, null = flow_input("video") | flow_input("audio"), {"video": None}
     for given, reason in (
         (none, "exactly one"),
         (two, "exactly one"),

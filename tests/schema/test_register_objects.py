@@ -98,9 +98,7 @@ async def test_the_bytes_must_be_of_the_flows_container(catalog: Catalog, seed: 
     assert await catalog.dump() == before
 
 
-async def test_a_container_changed_after_allocation_is_what_counts(
-    gql: Any, seed: Seed
-) -> None:
+async def test_a_container_changed_after_allocation_is_what_counts(gql: Any, seed: Seed) -> None:
     ids = {"id": new_id(), "sourceId": new_id()}
     flow_id = await seed.flow("video", **ids)
     (object_id,) = await seed.objects(flow_id, b"bytes")
@@ -249,7 +247,11 @@ async def test_media_and_initialisation_are_never_the_same_object(
         ),
         (
             use(fresh, later, initObjectId=media),
-            ("CONFLICT", "initObjectId", f"{media} is a media object, not an initialisation object"),
+            (
+                "CONFLICT",
+                "initObjectId",
+                f"{media} is a media object, not an initialisation object",
+            ),
         ),
         (
             use(fresh, later, initObjectId="nowhere"),

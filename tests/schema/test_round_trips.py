@@ -178,7 +178,8 @@ async def test_the_same_look_up_twice_costs_one(catalog: Catalog, seed: Seed) ->
     ids = [await seed.flow() for _ in range(3)]
     query = """
     query($a: ID!, $b: ID!, $c: ID!, $ids: [ID!]!) {
-      a: flow(id: $a) { id } b: flow(id: $b) { id } c: flow(id: $c) { id } again: flow(id: $a) { id }
+      a: flow(id: $a) { id } b: flow(id: $b) { id } c: flow(id: $c) { id }
+      again: flow(id: $a) { id }
       nodes(ids: $ids) { id }
     }
     """

@@ -266,9 +266,7 @@ async def test_pages_laid_together_are_the_whole_window(
     spans = list(zip(starts, ends, strict=True))
     await seed.external(flow_id, *(seconds(a, b) for a, b in spans))
     window = seconds(*edge)
-    wanted = [
-        seconds(a, b) for a, b in spans if edge[0] < edge[1] and a < edge[1] and b > edge[0]
-    ]
+    wanted = [seconds(a, b) for a, b in spans if edge[0] < edge[1] and a < edge[1] and b > edge[0]]
     wanted = wanted[::-1] if reverse else wanted
     chosen = {"window": window, "reverse": reverse}
     # when

@@ -29,9 +29,7 @@ FORMATS = ("video", "audio", "image", "data", "multi")
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_a_source_is_made_with_its_first_flow(
-    gql: GraphQL, seed: Seed, format: str
-) -> None:
+async def test_a_source_is_made_with_its_first_flow(gql: GraphQL, seed: Seed, format: str) -> None:
     # given
     source_id = new_id()
     assert await gql.execute(SOURCE, {"id": source_id}) == {"source": None}

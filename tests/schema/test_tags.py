@@ -74,7 +74,8 @@ async def test_every_filter_matches_exactly(gql: GraphQL, tagged: Seed) -> None:
 
 
 async def test_no_filter_is_everything(gql: GraphQL, tagged: Seed) -> None:
-    for tags in (None, []):
+    both: tuple[list[Data] | None, ...] = (None, [])
+    for tags in both:
         assert labels((await gql.execute(FLOWS, {"tags": tags}))["flows"]) == set(TAGS)
 
 

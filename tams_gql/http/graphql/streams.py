@@ -50,12 +50,14 @@ class EventStream:
 class MultipartParts:
     """``multipart/mixed`` with ``subscriptionSpec=1.0``.
 
-    The delimiter is sent after each part, not before the next one: clients wait for it.
+    Clients wait for what comes after a part, or for its length, before they believe that it is
+    whole: so each tells its length, and the delimiter is sent with it, not before the next one.
     """
 
-    content_type = 'multipart/mixed; boundary="graphql"; subscriptionSpec=1.0'
-    begin = b"\r\n--graphql"
-    complete = b"--\r\n"
+    # Without quotes: some clients look for exactly these parameters.
+    content_type = "multipart/mixed; boundary=graphql; subscriptionSpec=1.0"
+    begin = b"--graphql\r\n"
+    complete = b"--graphql--\r\n"
 
     def __init__(self) -> None:
         stopping = error_response("The server is stopping", "UNAVAILABLE")
@@ -71,7 +73,10 @@ class MultipartParts:
 
 def _part(content: object) -> bytes:
     body = orjson.dumps(content)
-    return b"\r\nContent-Type: application/json; charset=utf-8\r\n\r\n%b\r\n--graphql" % body
+    return (
+        b"Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
+        b"%b\r\n--graphql\r\n"
+    ) % (len(body), body)
 
 
 _FORMATS: Mapping[StreamType, type[Format]] = {

@@ -22,14 +22,10 @@ from tams_gql.store.changes import (
 )
 from tams_gql.store.embedded import segments, tags
 from tams_gql.store.embedded.conditions import where_clause
+from tams_gql.store.embedded.positions import last_seq, position_text
 from tams_gql.store.tables import Table
 
 _TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
-
-
-def position_text(seq: int) -> str:
-    """A log position: sorts as text in the order of the log."""
-    return f"{seq:016x}"
 
 
 def apply(connection: sqlite3.Connection, changes: ChangeSet) -> Committed:
@@ -96,7 +92,10 @@ def _delete(connection: sqlite3.Connection, delete: Delete) -> None:
     condition, parameters = where_clause(delete.where)
     if delete.table.tagged is not None:
         tags.forget(connection, delete.table, condition, parameters)
-    connection.execute(f"DELETE FROM {delete.table.name} WHERE {condition}", parameters)
+    text = f"DELETE FROM {delete.table.name} WHERE {condition}"
+    gone = connection.execute(text, parameters).rowcount
+    if delete.count not in (None, gone):
+        raise Stale(f"{gone} rows of {delete.table.name} match, expected {delete.count}")
 
 
 def _update(connection: sqlite3.Connection, update: Update) -> None:
@@ -140,9 +139,3 @@ def _append(connection: sqlite3.Connection, events: list[NewEvent], now_us: int)
         row: Row = (event.type, now_us, event.source_id, event.flow_id, event.body)
         seq = connection.execute(_EVENT, row).lastrowid
     return position_text(last_seq(connection) if seq is None else seq)
-
-
-def last_seq(connection: sqlite3.Connection) -> int:
-    """The number of the newest event ever appended, 0 for none."""
-    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    return 0 if found is None else int(found[0])

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from tams_gql.model.errors import BadInput
 from tams_gql.store.changes import Committed
-from tams_gql.store.embedded.apply import last_seq, position_text
 from tams_gql.store.embedded.arrow import layout_of, to_batch
 from tams_gql.store.embedded.conditions import where_clause
+from tams_gql.store.embedded.positions import last_seq, position_text
 from tams_gql.store.embedded.reader import ReaderPool
 from tams_gql.store.embedded.writer import Writer
 from tams_gql.store.scan import Where

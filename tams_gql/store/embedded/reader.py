@@ -17,6 +17,7 @@ from tams_gql.store.embedded import select, windows
 from tams_gql.store.embedded.arrow import layout_of, to_batch
 from tams_gql.store.embedded.connection import translated
 from tams_gql.store.embedded.coverage import coverage
+from tams_gql.store.embedded.positions import last_seq, position_text
 from tams_gql.store.embedded.select import Statement
 from tams_gql.store.port import Groups
 from tams_gql.store.scan import CoverageWindow, Covered, Partitioned, Scan, SegmentWindow
@@ -145,6 +146,9 @@ class EmbeddedSession:
 
     async def count_windows(self, windows: Sequence[SegmentWindow]) -> list[int]:
         return await self._read(lambda c: [_window_count(c, window) for window in windows])
+
+    async def head(self) -> str:
+        return await self._read(lambda c: position_text(last_seq(c)))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         async with self._lock:

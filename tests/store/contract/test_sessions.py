@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tams_gql.store.changes import Delete, Update
+from tams_gql.store.changes import Delete, NewEvent, Update
 from tams_gql.store.port import CatalogStore, ReadSession
 from tams_gql.store.scan import Op, OrderBy, Partitioned, Scan, SegmentWindow, compare, eq
 from tams_gql.store.tables import FLOWS, SOURCES
@@ -30,6 +30,7 @@ async def _see(session: ReadSession) -> list[object]:
         await session.count([_ALL]),
         await session.count_partitions(Partitioned(_FLOWS, "source_id", ("source",))),
         await session.count_windows([_WINDOW]),
+        await session.head(),
     ]
 
 
@@ -44,6 +45,7 @@ async def test_a_session_sees_one_snapshot(store: CatalogStore, another: Catalog
                 delete=[Delete(SOURCES, (eq("id", "s1"),))],
                 update=[Update(SOURCES, ("label",), (("s2", "new"),))],
                 add_segments=[build.segments("f", [(0, 10)])],
+                events=[NewEvent("flows/created", None, "f", "{}")],
             )
         )
         assert await _see(session) == before
