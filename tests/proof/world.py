@@ -130,44 +130,43 @@ class Maker:
 
     async def flow(self, **fields: Any) -> str:
         """A flow of any kind, most often with segments."""
-        chance = self.chance
-        name = chance.choice([*CODECS, "multi"])
-        own = {**self._technical(name), **self.texts(), **self._states()}
+        chance, name = self.chance, self.chance.choice([*CODECS, "multi"])
+        texts = {**self.texts(), **self._states(), **fields}
         if self._profiles and name == "video" and chance.random() < 0.3:
-            flow_id = await self._profile_flow(own, fields)
-        else:
-            source_id = self._source_of(name)
-            flow_id = await self.seed.flow(name, sourceId=source_id, **own, **fields)
-        if "container" in own and chance.random() < 0.7:
-            await self.segments(flow_id)
+            return await self._profile_flow(texts)
+        technical = self._technical(name)
+        given = {"sourceId": self._source_of(name), **technical, **texts}
+        flow_id = await self.seed.flow(name, **given)
+        if technical["container"] is not None and chance.random() < 0.8:
+            init = bool(technical["essenceParameters"].get("initSegments"))
+            await self.segments(flow_id, init=init)
         if chance.random() < 0.3:
             await self.seed.patch(flow_id, description="changed")
         if chance.random() < 0.2:
             await self.seed.patch(flow_id, readOnly=True)
         return flow_id
 
-    async def segments(self, flow_id: str) -> None:
+    async def segments(self, flow_id: str, *, init: bool = False) -> None:
         """Some segments; now and then with bytes, or deleted again."""
         chance = self.chance
-        starts = sorted(chance.sample(range(-20, 40), chance.randint(1, 4)))
-        ranges = [seed.seconds(s, s + 1) if s >= 0 else f"[{s}:0_{s}:5)" for s in starts]
-        ranges = [r if r[1] != "-" else f"[{s - 1}:0_{s}:0)" for r, s in zip(ranges, starts)]
-        flow = await self._gql.execute(
-            "query F($id: ID!) { flow(id: $id) { container ... on VideoFlow {"
-            " e: essenceParameters { initSegments } } } }",
-            {"id": flow_id},
-        )
-        if (flow["flow"].get("e") or {}).get("initSegments"):
-            return
-        if flow["flow"]["container"] is None:
-            return
-        if chance.random() < 0.4:
-            body = b"x" * chance.randint(1, 5)
-            await self.seed.segments(flow_id, *ranges, body=body)
+        starts = sorted(chance.sample(range(60), chance.randint(1, 4)))
+        ranges = [seed.seconds(start, start + 1) for start in starts]
+        if init:
+            await self._with_init(flow_id, ranges)
+        elif chance.random() < 0.4:
+            await self.seed.segments(flow_id, *ranges, body=b"x" * chance.randint(1, 5))
         else:
             await self.seed.external(flow_id, *ranges)
         if chance.random() < 0.3:
             await self.seed.delete_segments(flow_id, coveredBy=ranges[0])
+
+    async def _with_init(self, flow_id: str, ranges: Sequence[str]) -> None:
+        init_id, *ids = await self.seed.objects(flow_id, b"init", *[b"media"] * len(ranges))
+        items = [
+            {"objectId": object_id, "timerange": timerange, "initObjectId": init_id}
+            for object_id, timerange in zip(ids, ranges, strict=True)
+        ]
+        await self.seed.register(flow_id, items)
 
     def texts(self) -> Data:
         """Label, description and tags."""
@@ -216,11 +215,10 @@ class Maker:
             known.append(new_id())
         return self.chance.choice(known)
 
-    async def _profile_flow(self, own: Data, fields: Data) -> str:
-        technical = ("container", "codec", "essenceParameters")
-        given = {k: v for k, v in {**own, **fields}.items() if k not in technical}
-        ids = {"id": new_id(), "sourceId": self._source_of("video")}
-        flow = {**ids, "profileId": self.chance.choice(self._profiles), **given}
-        await self._gql.execute(seed.PUT_FLOW, {"input": {"profile": flow}})
-        flow_id: str = ids["id"]
+    async def _profile_flow(self, texts: Data) -> str:
+        flow_id: str = new_id()
+        ids = {"id": flow_id, "sourceId": self._source_of("video")}
+        profile_id = self.chance.choice(self._profiles)
+        given = {"profile": {**ids, "profileId": profile_id, **texts}}
+        await self._gql.execute(seed.PUT_FLOW, {"input": given})
         return flow_id

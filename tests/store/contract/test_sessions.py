@@ -36,6 +36,7 @@ async def _see(session: ReadSession) -> list[object]:
 
 async def test_a_session_sees_one_snapshot(store: CatalogStore, another: CatalogStore) -> None:
     await store.commit(build.changes(build.insert(SOURCES, build.source("s1"), build.source("s2"))))
+    at_first = await store.log.head()
     async with store.session() as session, another.session() as unopened:
         before = await _see(session)
         await store.commit(
@@ -52,8 +53,10 @@ async def test_a_session_sees_one_snapshot(store: CatalogStore, another: Catalog
         # The first read opens the snapshot, not the session.
         after = await _see(unopened)
 
-    assert before == [[("s1", None), ("s2", None)], [], [[]], [[]], [2], [0], [0]]
-    assert after == [[("s2", "new")], [("f",)], [[("f",)]], [[(0,)]], [1], [1], [1]]
+    now = await store.log.head()
+    assert before == [[("s1", None), ("s2", None)], [], [[]], [[]], [2], [0], [0], at_first]
+    assert after == [[("s2", "new")], [("f",)], [[("f",)]], [[(0,)]], [1], [1], [1], now]
+    assert now > at_first
     async with store.session() as session:
         assert await _see(session) == after
 
