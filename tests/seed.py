@@ -78,6 +78,24 @@ mutation DeleteSegments($input: DeleteSegmentsInput!) {
 }
 """
 
+CREATE_SOURCE = """
+mutation CreateSource($input: CreateSourceInput!) {
+  createSource(input: $input) { event source { id label version } }
+}
+"""
+
+UPDATE_SOURCE = """
+mutation UpdateSource($input: UpdateSourceInput!) {
+  updateSource(input: $input) { event source { id label version } }
+}
+"""
+
+DELETE_SOURCE = """
+mutation DeleteSource($input: DeleteSourceInput!) {
+  deleteSource(input: $input) { event deletedSourceId }
+}
+"""
+
 
 def flow_input(format: str = "video", **fields: object) -> Data:
     """A ``PutFlowInput`` with what its format needs, and ``fields`` over that."""

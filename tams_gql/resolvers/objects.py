@@ -110,8 +110,12 @@ async def count_references(ctx: Context, row: ObjectRecord) -> int:
 def _references(row: ObjectRecord) -> Scan:
     if row.role != "init":
         return Scan(SEGMENTS, SEGMENTS.columns, where=(eq("object_id", row.id),))
-    users = Among("object_id", OBJECTS, "id", (eq("init_object_id", row.id),))
-    return Scan(SEGMENTS, SEGMENTS.columns, matching=users)
+    return Scan(SEGMENTS, SEGMENTS.columns, matching=_through_objects(row))
+
+
+def _through_objects(init: ObjectRecord) -> Among:
+    """Of segments: those whose media object needs the initialisation object."""
+    return Among("object_id", OBJECTS, "id", (eq("init_object_id", init.id),))
 
 
 async def flows_of_object(
@@ -138,8 +142,7 @@ def _flows(row: ObjectRecord, chosen: FlowFilter) -> Scan:
         conditions.append(others)
     where = chosen.where()
     if row.role == "init":
-        # Bounded by nature: the objects of one initialisation belong to few flows.
-        conditions.append(Among("id", OBJECTS, "first_flow_id", (eq("init_object_id", row.id),)))
+        conditions.append(Among("id", SEGMENTS, "flow_id", (), _through_objects(row)))
     else:
         conditions.append(Among("id", SEGMENTS, "flow_id", (eq("object_id", row.id),)))
     return Scan(FLOWS, FLOWS.columns, where, chosen.tags, matching=AllOf(tuple(conditions)))

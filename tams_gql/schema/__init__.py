@@ -9,13 +9,15 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLError, GraphQLInputObjectType, GraphQLSchema, Undefined
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from tams_gql.schema.direct import take_short_ways
-from tams_gql.schema.errors import CodedErrors, coded
+from tams_gql.schema.errors import coded
 from tams_gql.schema.flows import FLOW_TYPES
+from tams_gql.schema.hooks import HookRunner
 from tams_gql.schema.limits import Analyses, LimitedOperation, QueryLimits
 from tams_gql.schema.mutation import Mutation
 from tams_gql.schema.operation_cache import CachedOperations, OperationCache
@@ -38,12 +40,16 @@ class CatalogSchema(strawberry.Schema):
         for error in errors:
             logging.getLogger(__name__).debug("operation error: %s", error.message)
 
+    def create_extensions_runner(
+        self, execution_context: ExecutionContext, extensions: list[SchemaExtension]
+    ) -> HookRunner:
+        return HookRunner(execution_context=execution_context, extensions=extensions)
+
     async def execute(self, *args: Any, **kwargs: Any) -> ExecutionResult:
         """One answer to one query or mutation; subscriptions need ``stream``."""
         kinds = kwargs.get("allowed_operation_types") or OperationType
         kwargs["allowed_operation_types"] = set(kinds) - {OperationType.SUBSCRIPTION}
         result = await super().execute(*args, **kwargs)
-        # What failed outside the operation, such as giving back its snapshot, has no code yet.
         if result.errors:
             result.errors = [coded(error) for error in result.errors]
         return result
@@ -59,7 +65,6 @@ def build_schema(limits: QueryLimits | None = None) -> CatalogSchema:
     # The scope comes first: whatever fails inside still releases the operation's snapshot.
     extensions: Sequence[Any] = [
         OperationScope,
-        CodedErrors,
         lambda: LimitedOperation(analyses),
         lambda: CachedOperations(cache),
     ]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from graphql import GraphQLError
 from strawberry.exceptions import MissingQueryError
-from strawberry.extensions import MaskErrors
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
-from strawberry.types.execution import StreamExecutionResult
 
 from tams_gql.model.errors import TamsError
 
@@ -24,28 +21,12 @@ _TOO_MANY_TOKENS = re.compile(r"^Syntax Error: Document contains more than (\d+)
 _log = logging.getLogger(__name__)
 
 
-class CodedErrors(MaskErrors):
-    """Give each error ``extensions.code``; log and mask what nobody expected.
+def coded(error: GraphQLError) -> GraphQLError:
+    """The error with its code; what nobody expected is logged and masked.
 
     Expected failures carry their own code, field and details. An error without a cause comes from
     the document or its variables, which is the client's input.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def on_operation(self) -> Iterator[None]:
-        yield from super().on_operation()
-
-    def on_stream_result(self, result: StreamExecutionResult) -> Iterator[None]:
-        yield from super().on_stream_result(result)
-
-    def _process_errors(self, errors: list[GraphQLError]) -> list[GraphQLError]:
-        return [coded(error) for error in errors]
-
-
-def coded(error: GraphQLError) -> GraphQLError:
-    """The error with its code."""
     if error.extensions and "code" in error.extensions:
         return error
     cause = _cause(error)

@@ -89,12 +89,16 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class Among:
-    """Rows whose ``column`` is the ``select`` of some row of ``table`` that matches ``where``."""
+    """Rows whose ``column`` is the ``select`` of some row of ``table`` that matches ``where``.
+
+    With ``among`` that row must meet it too, so that a relation can lead over several tables.
+    """
 
     column: str
     table: Table
     select: str
     where: tuple[Where, ...]
+    among: Among | None = None
 
 
 @dataclass(frozen=True, slots=True)

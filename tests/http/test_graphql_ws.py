@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from starlette.types import Message
+from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tams_gql.http.graphql.params import Params
+from tams_gql.http.graphql.refusal import Refusal
+from tams_gql.http.graphql.websocket import Connection
 from tests.catalog import PATIENCE_SECONDS
 from tests.gql import Data
 from tests.http.graphql_server import READS, TRIVIAL, GraphQLServer, eventually, graphql_server
@@ -432,6 +438,60 @@ def lazy_client(server: GraphQLServer) -> Iterator[Callable[[Data], None]]:
             raw.sendall(frame.serialize(mask=True))
 
         yield send
+
+
+class _Outcomes:
+    """Operations that answer as soon as they are let, and that tell when they have ended."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.ended = 0
+
+    def admit(self, params: Params) -> Params:
+        return params
+
+    async def outcomes(self, operation: Params, context: None) -> AsyncGenerator[Refusal, None]:
+        try:
+            await self.go.wait()
+            yield Refusal({"data": None}, executed=True)
+        finally:
+            self.ended += 1
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_connection_that_the_server_has_closed_itself_ends_quietly(
+    caplog: pytest.LogCaptureFixture, answers: bool
+) -> None:
+    received: asyncio.Queue[Message] = asyncio.Queue()
+    outcomes, sent = _Outcomes(), list[Message]()
+
+    async def send(message: Message) -> None:
+        if closed:
+            raise RuntimeError("Unexpected ASGI message, after sending 'websocket.close'")
+        sent.append(message)
+
+    def say(message: Data) -> None:
+        received.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
+
+    closed = False
+    scope = {"type": "websocket", "subprotocols": ["graphql-transport-ws"], "headers": []}
+    socket = WebSocket(scope, received.get, send)
+    operations: Any = outcomes
+    task = asyncio.create_task(Connection(socket, operations, None, max_operations=9).serve())
+    received.put_nowait({"type": "websocket.connect"})
+    say({"type": "connection_init"})
+    for id in "12":
+        say({"type": "subscribe", "id": id, "payload": {"query": TRIVIAL}})
+    await asyncio.sleep(0.01)
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send"]
+    closed = True
+    if answers:
+        outcomes.go.set()
+        await asyncio.sleep(0.01)
+    received.put_nowait({"type": "websocket.disconnect", "code": 1009})
+    await task
+    assert outcomes.ended == 2
+    assert caplog.records == []
 
 
 words = st.sampled_from(

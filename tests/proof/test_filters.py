@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,19 +18,17 @@ from tests.proof.lists import Listing
 from tests.proof.model import Test
 from tests.proof.world import Maker, World, seen
 
-EXAMPLES = 150
-quickly = settings(
-    max_examples=EXAMPLES,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+quickly = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 Full = tuple[Catalog, World]
 
 
-@pytest.fixture
-async def full(tmp_path: Path) -> AsyncIterator[Full]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def full(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Full]:
     """A catalog full of everything, that nobody changes."""
-    async with running(quick_settings(tmp_path)) as catalog:
+    async with running(quick_settings(tmp_path_factory.mktemp("full"))) as catalog:
         await Maker(catalog, random.Random(1)).fill(flows=40)
         yield catalog, await seen(catalog.gql)
 
@@ -108,6 +106,17 @@ async def test_flows_of_an_object(full: Full, data: st.DataObject, order: Data) 
     flows = [flow for flow in world.flows if flow["id"] in users]
     matching = expected(flows, model.FLOW, chosen)
     assert listed == ids(model.ordered(matching, order, "metadataUpdated"))
+
+
+async def test_the_flows_of_each_object_are_those_of_its_segments(full: Full) -> None:
+    """Those of an initialisation object too, which segments use through their objects."""
+    catalog, world = full
+    query = "query Flows($id: ID!) { object(id: $id) { flows { nodes { id } totalCount } } }"
+    for row in world.objects:
+        found = (await catalog.gql.execute(query, {"id": row["id"]}))["object"]["flows"]
+        users = {segment["flow"]["id"] for segment in row["references"]["nodes"]}
+        assert {flow["id"] for flow in found["nodes"]} == users, row
+        assert found["totalCount"] == len(users)
 
 
 @quickly

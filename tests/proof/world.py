@@ -53,9 +53,9 @@ _EVERYTHING = f"""
   flows(first: 1000) {{ nodes {{ {_FLOW} }} }}
   sources(first: 1000) {{ nodes {{ {_COMMON} updated version }} }}
   profiles(first: 1000) {{ nodes {{ {_COMMON} codec }} }}
-  objects(first: 1000) {{ nodes {{
+  objects(first: 500) {{ nodes {{
     id size contentType created orphaned referenceCount instances {{ storageId label }}
-    references(first: 100) {{ nodes {{ id flow {{ id }} }} }}
+    references(first: 20) {{ nodes {{ id flow {{ id }} }} }}
   }} }}
 }}
 """
@@ -90,6 +90,7 @@ class Maker:
         self._gql = catalog.gql
         self._sources: dict[str, list[str]] = {name: [] for name in [*CODECS, "multi"]}
         self._profiles: list[str] = []
+        self._objects: dict[bool, list[str]] = {False: [], True: []}  # by whether one needs another
 
     async def fill(self, flows: int) -> None:
         """Make sources with and without flows, profiles, flows, segments and objects."""
@@ -152,21 +153,35 @@ class Maker:
         starts = sorted(chance.sample(range(60), chance.randint(1, 4)))
         ranges = [seed.seconds(start, start + 1) for start in starts]
         if init:
-            await self._with_init(flow_id, ranges)
+            made = await self._with_init(flow_id, ranges)
         elif chance.random() < 0.4:
-            await self.seed.segments(flow_id, *ranges, body=b"x" * chance.randint(1, 5))
+            body = b"x" * chance.randint(1, 5)
+            made = await self.seed.segments(flow_id, *ranges, body=body)
         else:
-            await self.seed.external(flow_id, *ranges)
+            made = await self.seed.external(flow_id, *ranges)
+        known = self._objects[init]
+        if known and chance.random() < 0.5:
+            await self._reuse(flow_id, chance.choice(known))
+        known += [object_id for object_id in made if object_id not in known]
         if chance.random() < 0.3:
             await self.seed.delete_segments(flow_id, coveredBy=ranges[0])
 
-    async def _with_init(self, flow_id: str, ranges: Sequence[str]) -> None:
+    async def _reuse(self, flow_id: str, object_id: str) -> None:
+        """Lay an object of another flow, or of this one, on a later part of the timeline."""
+        query = "query Object($id: ID!) { object(id: $id) { timerange } }"
+        data = await self._gql.execute(query, {"id": object_id})
+        start = int(data["object"]["timerange"][1:].split(":")[0])
+        later = {"timerange": seed.seconds(100, 101), "tsOffset": f"{100 - start}:0"}
+        await self.seed.register(flow_id, [{"objectId": object_id, **later}])
+
+    async def _with_init(self, flow_id: str, ranges: Sequence[str]) -> list[str]:
         init_id, *ids = await self.seed.objects(flow_id, b"init", *[b"media"] * len(ranges))
         items = [
             {"objectId": object_id, "timerange": timerange, "initObjectId": init_id}
             for object_id, timerange in zip(ids, ranges, strict=True)
         ]
         await self.seed.register(flow_id, items)
+        return ids
 
     def texts(self) -> Data:
         """Label, description and tags."""
@@ -211,9 +226,10 @@ class Maker:
 
     def _source_of(self, name: str) -> str:
         known = self._sources[name]
-        if not known or self.chance.random() < 0.4:
-            known.append(new_id())
-        return self.chance.choice(known)
+        if known and self.chance.random() < 0.6:
+            return self.chance.choice(known)
+        known.append(new_id())
+        return known[-1]
 
     async def _profile_flow(self, texts: Data) -> str:
         flow_id: str = new_id()

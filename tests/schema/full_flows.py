@@ -18,6 +18,12 @@ from graphql import (
 from tams_gql.schema import print_sdl
 from tests.gql import Data
 
+INIT_VIDEO: Data = {
+    "container": "video/mp4",
+    "essenceParameters": {"frameWidth": 1, "frameHeight": 1, "vfr": True, "initSegments": True},
+}
+"""Of a flow whose media objects need an initialisation object."""
+
 PACKAGE = "urn:uuid:5d0f8a37-02ac-4d0e-8cfc-0f6f7c3d9b1a"
 
 MAPPING: Data = {

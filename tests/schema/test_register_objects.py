@@ -11,12 +11,8 @@ import pytest
 from tams_gql.model.ids import new_id
 from tests.catalog import Catalog, quick_settings, running
 from tests.gql import Data
+from tests.schema.full_flows import INIT_VIDEO
 from tests.seed import Seed, external, header_of
-
-INIT_VIDEO: Data = {
-    "container": "video/mp4",
-    "essenceParameters": {"frameWidth": 1, "frameHeight": 1, "vfr": True, "initSegments": True},
-}
 
 
 async def answer(seed: Seed, flow_id: str, **item: Any) -> tuple[str, str, str] | None:

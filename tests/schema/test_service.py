@@ -73,3 +73,36 @@ async def test_the_storage_backend_keeps_its_id_over_a_restart(tmp_path: Path) -
             service = (await catalog.gql.execute(SERVICE))["service"]
             ids += [backend["id"] for backend in service["storageBackends"]]
     assert ids == [ids[0]] * 2
+
+
+UPDATE = """
+mutation Update($input: UpdateServiceInput!) {
+  updateService(input: $input) { service { name description } }
+}
+"""
+
+
+async def test_what_the_service_says_can_be_changed_and_reset(tmp_path: Path) -> None:
+    settings = quick_settings(tmp_path, service_name="Configured")
+    default = {"name": "Configured", "description": "Time-addressable media catalog"}
+    for given, wanted in (
+        ({"name": "Renamed"}, {"name": "Renamed"}),
+        ({}, {"name": "Renamed"}),
+        ({"description": ""}, {"name": "Renamed", "description": ""}),
+        ({"name": None}, {"description": ""}),
+        ({"description": None, "name": "ü"}, {"name": "ü"}),
+    ):
+        # Each time in a new program: it is the catalog that keeps it.
+        async with running(settings) as catalog:
+            done = await catalog.gql.execute(UPDATE, {"input": given})
+            assert done["updateService"]["service"] == {**default, **wanted}
+            service = (await catalog.gql.execute(SERVICE))["service"]
+            assert {name: service[name] for name in default} == {**default, **wanted}
+
+
+async def test_texts_that_are_too_long_are_refused(catalog: Catalog) -> None:
+    before = await catalog.dump()
+    for field, chars in (("name", 201), ("description", 2001)):
+        (error,) = await catalog.gql.errors(UPDATE, {"input": {field: "x" * chars}})
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": f"input.{field}"}
+    assert await catalog.dump() == before

@@ -111,9 +111,14 @@ def meets(
             return satisfies(row, (condition,))
         case Tagged():
             return tagged(None if row["tags"] is None else json.loads(row["tags"]), condition)
-        case Among(column, table, select, where):
+        case Among(column, table, select, where, further):
             others = (catalog or {})[table.name]
-            found = {other[select] for other in others if satisfies(other, where)}
+            found = {
+                other[select]
+                for other in others
+                if satisfies(other, where)
+                and (further is None or meets(other, further, catalog))
+            }
             return row[column] is not None and row[column] in found
         case AllOf(of):
             return all(meets(row, each, catalog) for each in of)

@@ -76,22 +76,23 @@ class GraphQLEndpoint(Generic[ContextT]):
     ) -> ASGIApp:
         method = scope["method"]
         if method == "POST":
-            return await self._exchange(headers, accept).post(receive)
+            return await self._exchange(headers, receive, accept).post()
         if method in ("GET", "HEAD"):
             query_string = scope["query_string"]
             if _is_for_page(query_string, headers):
                 return HTMLResponse(self._explorer_html, headers=dict(PAGE_HEADERS))
             head = method == "HEAD"
-            return await self._exchange(headers, accept).get(query_string, head=head)
+            return await self._exchange(headers, receive, accept).get(query_string, head=head)
         if method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": _METHODS})
         raise Refused(405, "The methods are GET and POST", headers={"Allow": _METHODS})
 
-    def _exchange(self, headers: Headers, accept: Accepted) -> Exchange[ContextT]:
+    def _exchange(self, headers: Headers, receive: Receive, accept: Accepted) -> Exchange[ContextT]:
         return Exchange(
             self._operations,
             self._new_context(headers),
             headers,
+            receive,
             accept,
             self._limits,
             self._stopping,

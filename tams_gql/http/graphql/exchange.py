@@ -18,6 +18,7 @@ from tams_gql.http.graphql.accept import (
     StreamType,
 )
 from tams_gql.http.graphql.answers import answer, batch_answer, cacheable_answer
+from tams_gql.http.graphql.departure import WhileClientWaits
 from tams_gql.http.graphql.engine import Outcome
 from tams_gql.http.graphql.limits import TransportLimits
 from tams_gql.http.graphql.operations import Operations
@@ -41,6 +42,7 @@ class Exchange(Generic[ContextT]):
         operations: Operations[ContextT],
         context: ContextT,
         headers: Headers,
+        receive: Receive,
         accept: Accepted,
         limits: TransportLimits,
         stopping: asyncio.Event,
@@ -48,14 +50,15 @@ class Exchange(Generic[ContextT]):
         self._operations = operations
         self._context = context
         self._headers = headers
+        self._receive = receive
         self._accept = accept
         self._limits = limits
         self._stopping = stopping
 
-    async def post(self, receive: Receive) -> ASGIApp:
+    async def post(self) -> ASGIApp:
         """The answer to the body; what stands in the URL does not count."""
         check_content_type(self._headers)
-        body = await read_body(receive, self._limits.batch)
+        body = await read_body(self._receive, self._limits.batch)
         return await (self._batch(body) if isinstance(body, list) else self._serve(body, answer))
 
     async def get(self, query_string: bytes, *, head: bool) -> ASGIApp:
@@ -84,7 +87,11 @@ class Exchange(Generic[ContextT]):
         if operation.kind == "subscription":
             raise Refused(406, f"A subscription is answered with {_STREAMS}, or over a WebSocket")
         media_type = self._json_type()
-        return finish(await self._operations.execute(operation, self._context), media_type)
+        if operation.kind == "mutation":
+            return finish(await self._operations.execute(operation, self._context), media_type)
+        with WhileClientWaits(self._receive):
+            outcome = await self._operations.execute(operation, self._context)
+        return finish(outcome, media_type)
 
     def _cacheable(self, outcome: Outcome, media_type: JsonType) -> Response:
         return cacheable_answer(outcome, media_type, self._headers)

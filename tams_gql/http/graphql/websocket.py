@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -180,14 +180,20 @@ class Connection(Generic[ContextT]):
     async def _send(self, message: dict[str, Any]) -> None:
         if self._socket.application_state is not WebSocketState.CONNECTED:
             raise WebSocketDisconnect
-        await self._socket.send_text(orjson.dumps(message).decode())
+        text = orjson.dumps(message).decode()
+        try:
+            await self._socket.send_text(text)
+        except RuntimeError:
+            # The server has closed it by itself: for a message too large, for want of a pong.
+            raise WebSocketDisconnect from None
 
     async def _close(self, code: int, reason: str) -> None:
         # Operations send from other tasks: none may try to after this.
         await self._end_operations()
         if self._socket.application_state is WebSocketState.CONNECTED:
             short = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-            await self._socket.close(code, short)
+            with suppress(RuntimeError):  # as above
+                await self._socket.close(code, short)
 
     async def _end_operations(self) -> None:
         tasks, self._running = [*self._running.values()], {}

@@ -37,10 +37,11 @@ def matching_shape(condition: Condition, parameters: list[Any]) -> Shape:
             return ("where", where_shape(condition, parameters))
         case Tagged():
             return ("tag", tag_shape(condition, parameters))
-        case Among(column, table, select, where):
+        case Among(column, table, select, where, further):
             text, filled = where_clause(where)
             parameters += filled
-            return ("among", column, table.name, select, text)
+            inner = None if further is None else matching_shape(further, parameters)
+            return ("among", column, table, select, text, inner)
         case Not(inner):
             return ("not", matching_shape(inner, parameters))
         case AllOf(of):
@@ -66,8 +67,9 @@ def matching_text(table: Table, shape: Shape) -> str:
             tag: TagShape = rest[0]
             return tag_text(table, tag)
         case "among":
-            column, other, select, text = rest
-            return f"{column} IN (SELECT {select} FROM {other} WHERE {text})"
+            column, other, select, text, inner = rest
+            further = "" if inner is None else f" AND {matching_text(other, inner)}"
+            return f"{column} IN (SELECT {select} FROM {other.name} WHERE {text}{further})"
         case "not":
             return f"(({matching_text(table, rest[0])}) IS NOT TRUE)"
         case "all":

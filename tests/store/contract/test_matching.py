@@ -97,6 +97,14 @@ def _of_flows(*where: Where) -> Among:
         (_of_flows(eq("codec", "video/raw"), eq("label", "x")), ["s2"]),
         (Not(_of_flows(eq("codec", "video/raw"))), ["s1", "s3"]),
         (_of_flows(eq("codec", "audio/aac")), []),
+        (Among("id", FLOWS, "source_id", (), Among("source_id", SOURCES, "id", ())), ["s0", "s2"]),
+        (
+            Among(
+                *("id", FLOWS, "source_id", (eq("codec", "video/raw"),)),
+                Among("source_id", SOURCES, "id", (eq("label", "a"),)),
+            ),
+            ["s0"],
+        ),
         (Among("label", FLOWS, "label", ()), []),
         (Not(Among("label", FLOWS, "label", ())), ["s0", "s1", "s2", "s3"]),
         (_says("news"), ["s0", "s1"]),
