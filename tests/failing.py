@@ -40,10 +40,10 @@ class FailingStore:
     async def commit(self, changes: ChangeSet) -> Committed:
         if self.on_commit is not None:
             raise self.on_commit
-        done = await self._store.commit(changes)
         if self.on_read_after_commit is not None:
+            # Before it: subscribers may read of the change sooner than the writer hears of it.
             self.on_read, self.on_read_after_commit = self.on_read_after_commit, None
-        return done
+        return await self._store.commit(changes)
 
     async def check(self) -> None:
         await self._store.check()

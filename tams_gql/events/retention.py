@@ -25,4 +25,7 @@ async def keep_log_short(log: ChangeLog, retention_seconds: int, now_us: Callabl
                 _log.info("removed %d events that are past the retention", removed)
         except TamsError as error:
             _log.warning("the change log could not be trimmed, trying again later: %s", error)
+        except Exception:
+            # Nobody waits for this task, so a failure would end the work without a word.
+            _log.exception("trimming the change log failed, trying again later")
         await asyncio.sleep(pause)

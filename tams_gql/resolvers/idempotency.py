@@ -71,7 +71,12 @@ class Idempotency:
 
 
 def _fingerprint(request: object) -> str:
-    return sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+    try:
+        text = orjson.dumps(request, option=orjson.OPT_SORT_KEYS, default=str)
+    except orjson.JSONEncodeError:
+        # Numbers beyond 64 bits, for example: the write itself will refuse them by name.
+        text = repr(request).encode(errors="backslashreplace")
+    return sha256(text).hexdigest()
 
 
 NO_KEY = Idempotency("", None, None)

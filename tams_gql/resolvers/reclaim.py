@@ -133,4 +133,7 @@ async def keep_reclaiming(services: Services) -> None:
                 _log.info("reclaimed %d objects of %d bytes", done.objects, done.bytes)
         except TamsError as error:
             _log.warning("objects could not be reclaimed, trying again later: %s", error)
+        except Exception:
+            # Nobody waits for this task, so a failure would end the work without a word.
+            _log.exception("reclaiming objects failed, trying again later")
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -46,7 +46,7 @@ _REGISTERED_COLUMNS = OBJECTS.columns[1 : OBJECTS.columns.index("ref_count")]
 class Registration:
     """The answers in the order of the items; ``cursor`` is None when nothing was registered."""
 
-    flow_id: str
+    flow: FlowRecord
     results: list[Registered]
     cursor: str | None
 
@@ -77,15 +77,16 @@ async def register_segments(
         if atomic and batch.failures:
             raise _first_failure(batch.failures)
         cursor = await batch.commit(idempotency) if batch.accepted else None
-        return Registration(flow.id, batch.results(len(items)), cursor)
+        return Registration(flow, batch.results(len(items)), cursor)
 
     async def replay(earlier: Earlier) -> Registration:
-        if await ctx.loaders.flow_by_id.load(flow_id) is None:
+        flow = await ctx.loaders.flow_by_id.load(flow_id)
+        if flow is None:
             raise Conflict(
                 f"idempotencyKey: flow {flow_id}, which the key wrote to, has been deleted since",
                 field="idempotencyKey",
             )
-        return Registration(flow_id, receipts.results_of(earlier.response), earlier.cursor)
+        return Registration(flow, receipts.results_of(earlier.response), earlier.cursor)
 
     return await once(ctx, idempotency, replay, attempt)
 

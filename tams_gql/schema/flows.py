@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import orjson
 import strawberry
 
+from tams_gql.model.errors import NotFound
 from tams_gql.model.formats import ContentFormat, FlowStatus
 from tams_gql.model.time import parse_timestamp
 from tams_gql.resolvers import coverage, flows, segments
@@ -66,7 +67,11 @@ class Flow(Node):
 
     @resolved("The source it is a form of.", returns=SOURCE)
     async def source(parent: strawberry.Parent[FlowRecord], info: Info) -> Any:
-        return await info.context.loaders.source_by_id.load(parent.source_id)
+        found = await info.context.loaders.source_by_id.load(parent.source_id)
+        if found is None:
+            # Only in the answer to a write: somebody else was quicker than our reading it back.
+            raise NotFound(f"flow {parent.id} and its source have been deleted since")
+        return found
 
     @resolved("Its tags, in the order they were set.")
     def tags(parent: strawberry.Parent[FlowRecord]) -> list[Tag]:

@@ -12,7 +12,7 @@ from tams_gql.resolvers.registration import Registration
 from tams_gql.resolvers.storage import Allocation
 from tams_gql.schema.documents import rename_field
 from tams_gql.schema.enums import ErrorCode
-from tams_gql.schema.fields import Info, column, resolved
+from tams_gql.schema.fields import column, resolved
 from tams_gql.schema.nodes import FLOW
 from tams_gql.schema.scalars import DateTime
 from tams_gql.schema.segments import Segment
@@ -124,8 +124,8 @@ class RegisterSegmentsPayload:
     event: str | None = column(f"{EVENT} Null if nothing was registered.")
 
     @resolved("The flow.", returns=FLOW)
-    async def flow(self, info: Info) -> Any:
-        return await info.context.loaders.flow_by_id.load(self.done.flow_id)
+    def flow(self) -> Any:
+        return self.done.flow
 
     @resolved("One answer per item, in the order of the request.")
     def results(self) -> list[SegmentResult]:

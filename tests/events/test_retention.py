@@ -54,11 +54,16 @@ async def test_a_failure_is_told_and_the_next_try_comes(
             self.tries += 1
             if self.tries == 1:
                 raise Unavailable("the disk is full")
+            if self.tries == 2:
+                raise RuntimeError("a defect")
             return 0
 
     log = Failing()
     task = asyncio.create_task(keep_log_short(cast("ChangeLog", log), 0, lambda: NOW))
-    await until(lambda: log.tries >= 3)
+    await until(lambda: log.tries >= 4)
     await ended(task)
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["the change log could not be trimmed, trying again later: the disk is full"]
+    assert told == [
+        "the change log could not be trimmed, trying again later: the disk is full",
+        "trimming the change log failed, trying again later",
+    ]

@@ -36,6 +36,8 @@ TRIVIAL = "{ __typename }"
 READS = "{ sources { nodes { id } } }"
 """A query that opens a session of the store, so that a gate can hold it up."""
 
+NEEDS_A_VARIABLE = "query Flow($id: ID!) { flow(id: $id) { id } }"
+
 
 class Gate:
     """A store whose sessions open only while the gate is open."""
@@ -216,6 +218,14 @@ def graphql_server(data_dir: Path, **values: Any) -> Iterator[GraphQLServer]:
             thread.join()
             logging.getLogger().removeHandler(errors)
     assert errors.messages == []
+
+
+def refused(answer: httpx.Response, status: int, message: str, **extensions: Any) -> None:
+    """A refusal is a GraphQL error with a code, whatever was wrong."""
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["message"]) == (status, message)
+    assert error["extensions"] == {"code": "BAD_USER_INPUT", **extensions}
+    assert "data" not in answer.json()
 
 
 def eventually(condition: Callable[[], bool]) -> None:

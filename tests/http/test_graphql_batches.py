@@ -13,9 +13,9 @@ from tests.http.graphql_server import (
     UTF_8,
     GraphQLServer,
     graphql_server,
+    refused,
 )
-from tests.http.test_graphql_http import refused
-from tests.http.test_graphql_streams import EVENTS
+from tests.http.graphql_stream_client import EVENTS
 
 LIMIT = 4
 

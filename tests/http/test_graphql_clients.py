@@ -122,7 +122,14 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("node and npm are not installed")
     folder = tmp_path_factory.mktemp("node")
     shutil.copytree(SCRIPTS, folder, dirs_exist_ok=True)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
+    quietly = [
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=1000",
+    ]
+    command = ["npm", "install", *quietly]
     try:
         done = subprocess.run(
             command, cwd=folder, timeout=INSTALL_SECONDS, capture_output=True, text=True

@@ -12,12 +12,13 @@ import pytest
 from tests.http.graphql_server import (
     GRAPHQL_JSON,
     JSON,
+    NEEDS_A_VARIABLE,
     READS,
     TRIVIAL,
     GraphQLServer,
     graphql_server,
+    refused,
 )
-from tests.http.test_graphql_http import NEEDS_A_VARIABLE, refused
 
 ID = "3e1c6d2e-3c35-4b73-a1ee-21b5e9b0b3a1"
 MUTATION = "mutation { __typename }"
@@ -76,6 +77,19 @@ def test_a_url_that_cannot_be_read_is_400(
     server: GraphQLServer, query_string: str, message: str
 ) -> None:
     refused(raw(server, query_string), 400, message, field=message.partition(":")[0])
+
+
+def test_a_url_that_is_too_long_is_414(server: GraphQLServer) -> None:
+    query_string = f"query={TRIVIAL.replace(' ', '+')}&filler="
+    longest = query_string.ljust(32_768, "x")
+    assert raw(server, longest).status_code == 200
+    answer = raw(server, longest + "x")
+    assert answer.status_code == 414
+    assert answer.json()["errors"][0]["extensions"] == {
+        "code": "LIMIT_EXCEEDED",
+        "limit": 32_768,
+        "requested": 32_769,
+    }
 
 
 @pytest.mark.parametrize("accept", [GRAPHQL_JSON, JSON, "text/event-stream"])

@@ -8,21 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.http.graphql_server import (
     GRAPHQL_JSON,
     JSON,
+    NEEDS_A_VARIABLE,
     READS,
     TRIVIAL,
     UTF_8,
     GraphQLServer,
     graphql_server,
+    refused,
 )
 
 PAGE_OF_A_BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-NEEDS_A_VARIABLE = "query Flow($id: ID!) { flow(id: $id) { id } }"
 MISSING_FLOW = (
     'mutation { deleteFlow(input: {id: "3e1c6d2e-3c35-4b73-a1ee-21b5e9b0b3a1"}) { event } }'
 )
@@ -32,14 +32,6 @@ MISSING_FLOW = (
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphQLServer]:
     with graphql_server(tmp_path_factory.mktemp("catalog"), max_request_bytes=100_000) as server:
         yield server
-
-
-def refused(answer: httpx.Response, status: int, message: str, **extensions: Any) -> None:
-    """A refusal is a GraphQL error with a code, whatever was wrong."""
-    [error] = answer.json()["errors"]
-    assert (answer.status_code, error["message"]) == (status, message)
-    assert error["extensions"] == {"code": "BAD_USER_INPUT", **extensions}
-    assert "data" not in answer.json()
 
 
 @pytest.mark.parametrize(

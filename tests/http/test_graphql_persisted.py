@@ -14,10 +14,9 @@ import pytest
 from tams_gql.http.graphql.params import Params
 from tams_gql.http.graphql.persisted import PersistedQueries
 from tams_gql.http.graphql.refusal import NotRun
-from tests.http.graphql_server import GRAPHQL_JSON, JSON, GraphQLServer, graphql_server
-from tests.http.test_graphql_http import refused
-from tests.http.test_graphql_streams import EVENTS, Events
-from tests.http.test_graphql_ws import initialised, next_of
+from tests.http.graphql_server import GRAPHQL_JSON, JSON, GraphQLServer, graphql_server, refused
+from tests.http.graphql_stream_client import EVENTS, Events
+from tests.http.graphql_ws_client import initialised, next_of
 
 NOT_FOUND = ("PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND")
 NOT_SUPPORTED = ("PersistedQueryNotSupported", "PERSISTED_QUERY_NOT_SUPPORTED")

@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from tests.http.test_graphql_streams import EVENTS, FOLLOW, PARTS, Parts
+from tests.http.graphql_stream_client import EVENTS, PARTS, Parts
+from tests.http.graphql_ws_client import FOLLOW
 from tests.processes import Process
 
 GRACE_SECONDS = 30

@@ -21,8 +21,8 @@ from tests.http.graphql_server import (
     eventually,
     graphql_server,
 )
-from tests.http.test_graphql_streams import EVENTS, Events, posted
-from tests.http.test_graphql_ws import FOLLOW, initialised
+from tests.http.graphql_stream_client import EVENTS, Events, posted
+from tests.http.graphql_ws_client import FOLLOW, initialised
 
 AT_ONCE, WAITING, SUBSCRIPTIONS = 2, 3, 2
 

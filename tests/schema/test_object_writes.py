@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from tams_gql.context import Services
+from tams_gql.model.errors import Unavailable
 from tams_gql.model.ids import new_id
 from tams_gql.resolvers.reclaim import reclaim_objects
 from tests.catalog import Catalog, quick_settings, running
+from tests.failing import Breakable
 from tests.gql import Data, GraphQL, refusal
 from tests.recording import watched
 from tests.schema.full_flows import INIT_VIDEO
 from tests.seed import Seed, external
+from tests.waiting import until
 
 OBJECTS = """
 query Objects($filter: ObjectFilter, $first: Int, $after: String) {
@@ -270,3 +273,26 @@ async def test_an_object_without_users_is_kept_for_a_while_and_then_goes(tmp_pat
         files = [path for path in (tmp_path / "media" / "objects").rglob("*") if path.is_file()]
         assert len([path for path in files if used in path.name]) >= 1
         assert [path for path in files if orphan in path.name or allocated in path.name] == []
+
+
+async def test_reclaiming_outlives_its_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tams_gql.resolvers.reclaim._PAUSE_SECONDS", 0.01)
+    refit = Breakable()
+    async with running(quick_settings(tmp_path), refit) as catalog:
+        for failure, told in (
+            (
+                Unavailable("the disk is gone"),
+                "objects could not be reclaimed, trying again later: the disk is gone",
+            ),
+            (RuntimeError("a defect"), "reclaiming objects failed, trying again later"),
+        ):
+            caplog.clear()
+            refit.store.on_read = failure
+            await until(lambda: len(caplog.records) > 1)
+            refit.store.on_read = None
+            assert {record.getMessage() for record in caplog.records} == {told}
+        # and in the end it does its work
+        catalog.store.calls.clear()
+        await until(lambda: len(catalog.store.calls) > 1)

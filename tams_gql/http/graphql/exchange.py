@@ -24,7 +24,12 @@ from tams_gql.http.graphql.limits import TransportLimits
 from tams_gql.http.graphql.operations import Operations
 from tams_gql.http.graphql.params import Params, params_of_url
 from tams_gql.http.graphql.refusal import Malformed, NotRun, Refusal, Refused, error_response
-from tams_gql.http.graphql.request import check_content_type, malformed, read_body
+from tams_gql.http.graphql.request import (
+    check_content_type,
+    check_url_length,
+    malformed,
+    read_body,
+)
 from tams_gql.http.graphql.streams import StreamAnswer
 
 ContextT = TypeVar("ContextT")
@@ -63,6 +68,7 @@ class Exchange(Generic[ContextT]):
 
     async def get(self, query_string: bytes, *, head: bool) -> ASGIApp:
         """The answer to the URL, which changes nothing. To HEAD it is never a stream."""
+        check_url_length(query_string)
         try:
             params = params_of_url(query_string)
         except Malformed as cause:

@@ -12,8 +12,22 @@ from starlette.types import Receive
 from tams_gql.http.graphql.params import Params, params_of
 from tams_gql.http.graphql.refusal import Malformed, Refused
 
+_MAX_URL_BYTES = 32_768
 _JSON = "application/json"
 _UTF_8 = frozenset({"utf-8", "utf8"})
+
+
+def check_url_length(query_string: bytes) -> None:
+    """Refuse parameters of a length that belongs into a body."""
+    if len(query_string) > _MAX_URL_BYTES:
+        raise Refused(
+            414,
+            f"The parameters in the URL have {len(query_string)} bytes; the limit is "
+            f"{_MAX_URL_BYTES}; send them by POST",
+            code="LIMIT_EXCEEDED",
+            limit=_MAX_URL_BYTES,
+            requested=len(query_string),
+        )
 
 
 def check_content_type(headers: Headers) -> None:

@@ -1,0 +1,144 @@
+"""WebSocket clients that send nonsense, that do not read, and connections that the server ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from starlette.types import Message
+from starlette.websockets import WebSocket
+from websockets.exceptions import ConnectionClosed
+
+from tams_gql.http.graphql.params import Params
+from tams_gql.http.graphql.refusal import Refusal
+from tams_gql.http.graphql.websocket import Connection
+from tests.gql import Data
+from tests.http.graphql_server import TRIVIAL, GraphQLServer, eventually, graphql_server
+from tests.http.graphql_ws_client import FOLLOW, initialised, lazy_client
+
+OPERATIONS = 5
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphQLServer]:
+    with graphql_server(
+        tmp_path_factory.mktemp("catalog"), max_subscriptions_per_connection=OPERATIONS
+    ) as server:
+        yield server
+
+
+def test_a_client_that_does_not_read_costs_little(server: GraphQLServer) -> None:
+    flow_id = server.new_flow(description="x" * 16_000)
+    before = server.subscribers
+    query = f"""subscription {{ segmentsAdded(flowIds: ["{flow_id}"]) {{
+      segments {{ flow {{ a: description b: description c: description }} }}
+    }} }}"""
+    with lazy_client(server) as send:
+        send({"type": "connection_init"})
+        for n in range(OPERATIONS):
+            send({"id": str(n), "type": "subscribe", "payload": {"query": query}})
+        eventually(lambda: server.subscribers == before + OPERATIONS)
+        for n in range(40):
+            server.register(flow_id, *[f"[{n}:{m}_{n}:{m + 1})" for m in range(10)])
+        # 200 events of half a megabyte were due: one may wait for each operation.
+        eventually(lambda: server.unread_bytes > 0)
+        time.sleep(0.2)
+        assert server.unread_bytes < (OPERATIONS + 1) * 600_000
+    eventually(lambda: server.subscribers == before)
+
+
+class _Outcomes:
+    """Operations that answer as soon as they are let, and that tell when they have ended."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.ended = 0
+
+    def admit(self, params: Params) -> Params:
+        return params
+
+    async def outcomes(self, operation: Params, context: None) -> AsyncGenerator[Refusal, None]:
+        try:
+            await self.go.wait()
+            yield Refusal({"data": None}, executed=True)
+        finally:
+            self.ended += 1
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_connection_that_the_server_has_closed_itself_ends_quietly(
+    caplog: pytest.LogCaptureFixture, answers: bool
+) -> None:
+    received: asyncio.Queue[Message] = asyncio.Queue()
+    outcomes, sent = _Outcomes(), list[Message]()
+
+    async def send(message: Message) -> None:
+        if closed:
+            raise RuntimeError("Unexpected ASGI message, after sending 'websocket.close'")
+        sent.append(message)
+
+    def say(message: Data) -> None:
+        received.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
+
+    closed = False
+    scope = {"type": "websocket", "subprotocols": ["graphql-transport-ws"], "headers": []}
+    socket = WebSocket(scope, received.get, send)
+    operations: Any = outcomes
+    task = asyncio.create_task(Connection(socket, operations, None, max_operations=9).serve())
+    received.put_nowait({"type": "websocket.connect"})
+    say({"type": "connection_init"})
+    for id in "12":
+        say({"type": "subscribe", "id": id, "payload": {"query": TRIVIAL}})
+    await asyncio.sleep(0.01)
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send"]
+    closed = True
+    if answers:
+        outcomes.go.set()
+        await asyncio.sleep(0.01)
+    received.put_nowait({"type": "websocket.disconnect", "code": 1009})
+    await task
+    assert outcomes.ended == 2
+    assert caplog.records == []
+
+
+words = st.sampled_from(
+    [
+        *("type", "id", "payload", "query", "variables", "operationName", "extensions"),
+        *("connection_init", "subscribe", "complete", "ping", "pong", "1", TRIVIAL, FOLLOW),
+    ]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4),
+    max_leaves=10,
+)
+messages = (
+    st.fixed_dictionaries(
+        {"type": words | values}, optional={"id": words | values, "payload": values}
+    )
+    | values
+)
+
+
+@given(st.lists(messages, min_size=1, max_size=6))
+@example([{"type": "subscribe", "id": {}, "payload": {"query": TRIVIAL}}])
+@example([{"type": "subscribe", "id": "1", "payload": {"query": TRIVIAL, "extensions": [1]}}])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_message_breaks_the_server(server: GraphQLServer, sent: list[Any]) -> None:
+    with initialised(server) as client:
+        with suppress(ConnectionClosed):
+            for message in sent:
+                client.send(json.dumps(message))
+            client.send({"type": "ping", "payload": {"last": True}})
+            while client.receive() != {"type": "pong", "payload": {"last": True}}:
+                pass
+        client.socket.close()
+        assert client.socket.close_code in (1000, 4400, 4409, 4429)
+    assert server.errors.messages == []
