@@ -13,6 +13,7 @@ from tams_gql.loaders.batch import MAX_BATCH
 from tams_gql.media.port import ObjectLocation, ReadMethod, StorageBackend
 from tams_gql.media.registry import MediaRegistry
 from tams_gql.store.records import ObjectRecord
+from tams_gql.store.scan import Tagged, TagOp
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class UrlChoice:
     storage_ids: frozenset[str] | None = None
     presigned: bool | None = None
     method: ReadMethod = "GET"
+    storage_tags: tuple[Tagged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,27 @@ def _wanted(instance: Instance, choice: UrlChoice, media: MediaRegistry) -> bool
         (choice.labels is None or label in choice.labels)
         and (choice.storage_ids is None or instance.storage_id in choice.storage_ids)
         and (choice.presigned is None or presigned is choice.presigned)
+        and all(_tagged(backend, tagged) for tagged in choice.storage_tags)
     )
+
+
+def _tagged(backend: StorageBackend | None, tagged: Tagged) -> bool:
+    """Whether a backend's tags meet a condition; what is no backend has no tags."""
+    found = None if backend is None else backend.tags.get(tagged.name)
+    if found is None:
+        return tagged.op is TagOp.ABSENT
+    values = {found} if isinstance(found, str) else set(found)
+    match tagged.op:
+        case TagOp.EXISTS:
+            return True
+        case TagOp.ABSENT:
+            return False
+        case TagOp.IN:
+            return not values.isdisjoint(tagged.values)
+        case TagOp.ALL:
+            return values.issuperset(tagged.values)
+        case TagOp.PREFIX:
+            return any(value.startswith(tagged.values) for value in values)
 
 
 def _backend(instance: Instance, media: MediaRegistry) -> StorageBackend | None:

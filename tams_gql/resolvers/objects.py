@@ -20,6 +20,7 @@ from tams_gql.store.scan import (
     Op,
     OrderBy,
     Scan,
+    Tagged,
     Where,
     compare,
     eq,
@@ -154,6 +155,7 @@ def url_choice(
     labels: Sequence[str] | None = None,
     storage_ids: Sequence[str] | None = None,
     presigned: bool | None = None,
+    storage_tags: tuple[Tagged, ...] = (),
     expires_in: int | None = None,
     method: ReadMethod = "GET",
 ) -> UrlChoice:
@@ -172,6 +174,7 @@ def url_choice(
         storage_ids=frozenset(storage_ids) if storage_ids else None,
         presigned=presigned,
         method=method,
+        storage_tags=storage_tags,
     )
 
 

@@ -11,6 +11,7 @@ from tams_gql.loaders.urls import AccessUrl, Instance, UrlChoice, instances_of
 from tams_gql.media.port import ReadMethod
 from tams_gql.resolvers import objects
 from tams_gql.schema.fields import Info, arg, column
+from tams_gql.schema.tags import TagFilter
 from tams_gql.store.records import ObjectRecord
 
 Labels = Annotated[
@@ -20,6 +21,9 @@ StorageIds = Annotated[
     list[strawberry.ID] | None, arg("Only URLs in one of these storage backends.")
 ]
 Presigned = Annotated[bool | None, arg("Only presigned URLs (true) or only others (false).")]
+StorageTags = Annotated[
+    list[TagFilter] | None, arg("Only URLs in storage backends that meet all these tag conditions.")
+]
 ExpiresIn = Annotated[
     int | None, arg("Seconds that a presigned URL must live; default and maximum are settings.")
 ]

@@ -14,6 +14,7 @@ from tams_gql.schema.access import (
     ObjectInstance,
     Presigned,
     StorageIds,
+    StorageTags,
     access_urls,
     instances,
 )
@@ -23,6 +24,7 @@ from tams_gql.schema.filters import FlowFilter, FlowOrder, flow_filter, flow_ord
 from tams_gql.schema.nodes import FLOW, MEDIA_OBJECT
 from tams_gql.schema.scalars import BigInt, DateTime, MimeType, TimeRange
 from tams_gql.schema.segments import Segment
+from tams_gql.schema.tags import tag_conditions
 from tams_gql.store.records import ObjectRecord
 
 
@@ -50,6 +52,7 @@ class MediaObject:
         labels: Labels = None,
         storage_ids: StorageIds = None,
         presigned: Presigned = None,
+        storage_tags: StorageTags = None,
         expires_in: ExpiresIn = None,
     ) -> list[GetUrl]:
         choice = objects.url_choice(
@@ -57,6 +60,7 @@ class MediaObject:
             labels=labels,
             storage_ids=storage_ids,
             presigned=presigned,
+            storage_tags=tag_conditions(storage_tags, "storageTags"),
             expires_in=expires_in,
         )
         return await access_urls(info.context, parent.id, choice)

@@ -14,12 +14,13 @@ from tams_gql.schema.access import (
     Labels,
     Presigned,
     StorageIds,
+    StorageTags,
     access_urls,
 )
 from tams_gql.schema.fields import Info, column, resolved
 from tams_gql.schema.nodes import FLOW, MEDIA_OBJECT
 from tams_gql.schema.scalars import DateTime, TimeRange, Timestamp
-from tams_gql.schema.tags import Tag, tags_of
+from tams_gql.schema.tags import Tag, tag_conditions, tags_of
 from tams_gql.store.records import SegmentRecord
 
 
@@ -78,6 +79,7 @@ class Segment:
         labels: Labels = None,
         storage_ids: StorageIds = None,
         presigned: Presigned = None,
+        storage_tags: StorageTags = None,
         expires_in: ExpiresIn = None,
     ) -> list[GetUrl]:
         choice = objects.url_choice(
@@ -85,6 +87,7 @@ class Segment:
             labels=labels,
             storage_ids=storage_ids,
             presigned=presigned,
+            storage_tags=tag_conditions(storage_tags, "storageTags"),
             expires_in=expires_in,
         )
         return await access_urls(info.context, parent.object_id, choice)
