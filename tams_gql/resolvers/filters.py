@@ -31,6 +31,7 @@ from tams_gql.store.scan import (
 from tams_gql.store.tables import FLOW_COUNTERS
 
 MAX_SEARCH_TERMS = 16
+MAX_SEARCH_CHARS = 1_024
 
 
 class SourceSort(Enum):
@@ -178,6 +179,11 @@ def _whole(chosen: Filter) -> Condition:
 
 def search_terms(search: str | None) -> tuple[Where, ...]:
     """Every word must occur, in any case, inside the label, the description or a tag value."""
+    if search is not None and len(search) > MAX_SEARCH_CHARS:
+        raise BadInput(
+            f"search: {len(search)} characters are too many; at most {MAX_SEARCH_CHARS}",
+            field="search",
+        )
     terms = [] if search is None else search.casefold().replace("\0", " ").split()
     if len(terms) > MAX_SEARCH_TERMS:
         raise BadInput(

@@ -15,6 +15,7 @@ from tams_gql.model.time import TimeRange as Range
 from tams_gql.resolvers import events, filters, objects, profiles
 from tams_gql.resolvers.filters import FlowSort, SourceSort
 from tams_gql.schema.enums import OrderDirection
+from tams_gql.schema.filter_size import MAX_CONDITIONS, check_conditions
 from tams_gql.schema.scalars import BigInt, DateTime, MimeType, TimeRange
 from tams_gql.schema.tags import TagFilter, tag_conditions
 
@@ -31,7 +32,10 @@ def _test(description: str, name: str | None = None) -> Any:
     return strawberry.field(default=None, description=description, name=name)
 
 
-COMBINES = "All given conditions must hold. Conditions nest with `AND`, `OR` and `NOT`."
+COMBINES = (
+    "All given conditions must hold. Conditions nest with `AND`, `OR` and `NOT`; at most"
+    f" {MAX_CONDITIONS} in all."
+)
 
 
 @strawberry.input(description=f"Which sources. {COMBINES}")
@@ -161,10 +165,16 @@ def uuids(ids: Sequence[str] | None, field: str) -> tuple[str, ...] | None:
     return tuple(parse_uuid(value, field=f"{field}.{index}") for index, value in enumerate(ids))
 
 
-def source_filter(chosen: SourceFilter | None, path: str = "filter") -> filters.SourceFilter:
-    """A filter on sources in domain terms; errors name the place inside ``path``."""
+def source_filter(chosen: SourceFilter | None) -> filters.SourceFilter:
+    """A filter on sources in domain terms."""
     if chosen is None:
         return filters.SourceFilter()
+    check_conditions(chosen)
+    return _source_filter(chosen, "filter")
+
+
+def _source_filter(chosen: SourceFilter, path: str) -> filters.SourceFilter:
+    """The same; errors name the place inside ``path``."""
     return filters.SourceFilter(
         ids=uuids(chosen.ids, f"{path}.ids"),
         formats=_tuple(chosen.format),
@@ -173,16 +183,22 @@ def source_filter(chosen: SourceFilter | None, path: str = "filter") -> filters.
         created_before=chosen.created_before,
         updated_after=chosen.updated_after,
         tags=tag_conditions(chosen.tags, f"{path}.tags"),
-        every=_each(source_filter, chosen.and_, path, "AND") or (),
-        some=_each(source_filter, chosen.or_, path, "OR"),
-        none=None if chosen.not_ is None else source_filter(chosen.not_, _below(path, "NOT")),
+        every=_each(_source_filter, chosen.and_, path, "AND") or (),
+        some=_each(_source_filter, chosen.or_, path, "OR"),
+        none=None if chosen.not_ is None else _source_filter(chosen.not_, _below(path, "NOT")),
     )
 
 
-def flow_filter(chosen: FlowFilter | None, path: str = "filter") -> filters.FlowFilter:
-    """A filter on flows in domain terms; errors name the place inside ``path``."""
+def flow_filter(chosen: FlowFilter | None) -> filters.FlowFilter:
+    """A filter on flows in domain terms."""
     if chosen is None:
         return filters.FlowFilter()
+    check_conditions(chosen)
+    return _flow_filter(chosen, "filter")
+
+
+def _flow_filter(chosen: FlowFilter, path: str) -> filters.FlowFilter:
+    """The same; errors name the place inside ``path``."""
     profile, timerange = chosen.profile_id, chosen.timerange
     return filters.FlowFilter(
         ids=uuids(chosen.ids, f"{path}.ids"),
@@ -205,9 +221,9 @@ def flow_filter(chosen: FlowFilter | None, path: str = "filter") -> filters.Flow
         created_before=chosen.created_before,
         updated_after=chosen.updated_after,
         tags=tag_conditions(chosen.tags, f"{path}.tags"),
-        every=_each(flow_filter, chosen.and_, path, "AND") or (),
-        some=_each(flow_filter, chosen.or_, path, "OR"),
-        none=None if chosen.not_ is None else flow_filter(chosen.not_, _below(path, "NOT")),
+        every=_each(_flow_filter, chosen.and_, path, "AND") or (),
+        some=_each(_flow_filter, chosen.or_, path, "OR"),
+        none=None if chosen.not_ is None else _flow_filter(chosen.not_, _below(path, "NOT")),
     )
 
 
@@ -234,6 +250,7 @@ def profile_filter(chosen: ProfileFilter | None) -> profiles.ProfileFilter:
     """A filter on profiles in domain terms."""
     if chosen is None:
         return profiles.ProfileFilter()
+    check_conditions(chosen)
     return profiles.ProfileFilter(
         formats=_tuple(chosen.format),
         codec=chosen.codec,

@@ -21,7 +21,7 @@ Search = Annotated[
     str | None,
     arg(
         "Words that must all occur, in any case and anywhere, in the label, the description or a"
-        " tag value; at most 16."
+        " tag value; at most 16 in 1,024 characters."
     ),
 ]
 TagName = Annotated[str, arg("The tag's name.")]

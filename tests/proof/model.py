@@ -33,9 +33,7 @@ def _tag(document: Data, condition: Data) -> bool:
 
 def _only_test(condition: Data) -> tuple[str, Any]:
     ((test, wanted),) = [
-        (name, value)
-        for name, value in condition.items()
-        if name != "name" and value is not None
+        (name, value) for name, value in condition.items() if name != "name" and value is not None
     ]
     return test, wanted
 
@@ -133,7 +131,7 @@ def _meets(tests: dict[str, Test], document: Data, name: str, wanted: Any) -> bo
 
 
 def found_by(document: Data, search: str | None) -> bool:
-    """Whether every word occurs in the label, the description or a tag value. U+0000 parts words."""
+    """Whether every word occurs in label, description or a tag value. U+0000 parts words."""
     texts = [document["label"] or "", document["description"] or ""]
     texts += [value for values in _tags(document).values() for value in values]
     parts = [part.casefold() for text in texts for part in text.split("\0")]
@@ -148,11 +146,11 @@ def ordered(documents: Iterable[Data], order: Data | None, updated: str) -> list
         order.get("field", "CREATED"), order.get("field", "CREATED").lower()
     )
     direction = order.get("direction") or ("ASC" if field == "label" else "DESC")
-    return sorted(
-        documents,
-        key=cmp_to_key(lambda a, b: _compare((a[field], a["id"]), (b[field], b["id"]))),
-        reverse=direction == "DESC",
-    )
+
+    def compare(a: Data, b: Data) -> int:
+        return _compare((a[field], a["id"]), (b[field], b["id"]))
+
+    return sorted(documents, key=cmp_to_key(compare), reverse=direction == "DESC")
 
 
 def _compare(one: Sequence[Any], other: Sequence[Any]) -> int:

@@ -1,4 +1,4 @@
-"""Documents by chance over the whole schema: any fields, any arguments, as literals or variables."""
+"""Random documents over the whole schema: any fields and arguments, literals or variables."""
 
 from __future__ import annotations
 

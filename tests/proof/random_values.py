@@ -31,7 +31,19 @@ _HUGE_INTS = [2**31, -(2**31) - 1, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64,
 _TIMES = ["0:0", "1:0", "0:999999999", "10:500000000"]
 _ODD_TIMES = [
     *("-1:0", "-0:1", "9223372036:854775806", "-9223372036:854775807", "9223372036:854775807"),
-    *("99999999999:0", "0:1000000000", "00:0", "", "1", "1:", ":1", "1.5:0", "1:-1", "٣:٣", "0:0\0"),
+    *(
+        "99999999999:0",
+        "0:1000000000",
+        "00:0",
+        "",
+        "1",
+        "1:",
+        ":1",
+        "1.5:0",
+        "1:-1",
+        "٣:٣",
+        "0:0\0",
+    ),
     "1" * 5000 + ":0",
 ]
 _RANGES = ["[0:0_10:0)", "[0:0_1:0)", "[1:0_2:0)", "[5:0_5:500000000]", "[9:0_20:0)", "[100:0]"]
@@ -106,20 +118,19 @@ class Values:
     def anything(self) -> Any:
         """A JSON value that fits nowhere in particular."""
         chance = self.chance
-        return chance.choice(
-            [
-                lambda: None,
-                lambda: chance.choice(_ODD_INTS + _HUGE_INTS),
-                lambda: chance.choice([0.5, -0.0, 1e308, 1e-300, 1.0, 3e9]),
-                lambda: chance.random() < 0.5,
-                lambda: chance.choice(_TEXTS),
-                list,
-                dict,
-                lambda: [chance.choice(_TEXTS)] * chance.choice([1, 3, 1001]),
-                lambda: {chance.choice(_TEXTS): chance.choice(_TEXTS)},
-                lambda: _deep(chance.choice([3, 30, 45, 120])),
-            ]
-        )()
+        kinds: list[Callable[[], Any]] = [
+            lambda: None,
+            lambda: chance.choice(_ODD_INTS + _HUGE_INTS),
+            lambda: chance.choice([0.5, -0.0, 1e308, 1e-300, 1.0, 3e9]),
+            lambda: chance.random() < 0.5,
+            lambda: chance.choice(_TEXTS),
+            list,
+            dict,
+            lambda: [chance.choice(_TEXTS)] * chance.choice([1, 3, 1001]),
+            lambda: {chance.choice(_TEXTS): chance.choice(_TEXTS)},
+            lambda: _deep(chance.choice([3, 30, 45, 120])),
+        ]
+        return chance.choice(kinds)()
 
     def _given(self, kind: Any, name: str, depth: int) -> Any:
         if isinstance(kind, GraphQLList):
@@ -194,7 +205,9 @@ def literal(value: Any) -> str:
             return str(value)
         case dict():
             # Keys that are no names cannot be written.
-            inner = [f"{k}: {literal(v)}" for k, v in value.items() if k.isidentifier() and k.isascii()]
+            inner = [
+                f"{k}: {literal(v)}" for k, v in value.items() if k.isidentifier() and k.isascii()
+            ]
             return "{" + ", ".join(inner) + "}"
         case list():
             return "[" + ", ".join(map(literal, value)) + "]"

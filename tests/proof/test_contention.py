@@ -212,7 +212,7 @@ async def test_an_object_that_all_register_at_once_is_one(crowd: Crowd) -> None:
 async def test_a_new_flow_that_all_put_at_once_is_made_once(crowd: Crowd) -> None:
     for _ in range(5):
         given = seed.flow_input("data")
-        answers = await crowd.each(lambda gql, _, g=given: payload(gql, seed.PUT_FLOW, g))
+        answers = await crowd.each(lambda gql, _: payload(gql, seed.PUT_FLOW, given))  # noqa: B023
         assert sorted(answer["created"] for answer in answers) == [False] * 7 + [True]
         assert await version_of(crowd, given["data"]["id"]) == CLIENTS
     await crowd.audit()
@@ -223,7 +223,7 @@ async def test_a_flow_that_must_be_new_is_made_by_one_and_refused_to_the_others(
 ) -> None:
     for _ in range(5):
         given = seed.flow_input("data", expectedVersion=0)
-        answers = await crowd.each(lambda gql, _, g=given: outcome(gql, seed.PUT_FLOW, g))
+        answers = await crowd.each(lambda gql, _: outcome(gql, seed.PUT_FLOW, given))  # noqa: B023
         (made,) = [found for found, _ in answers if found is not None]
         assert made["created"] is True
         told = [(e["extensions"], e["message"]) for _, e in answers if e is not None]
@@ -384,7 +384,7 @@ async def test_a_flow_that_goes_while_others_collect_it_leaves_every_collection(
                 await payload(gql, seed.DELETE_FLOW, {"id": child_id})
                 return "deleted"
             given = seed.flow_input("multi", collection=[{"flowId": child_id}])
-            found, error = await outcome(gql, seed.PUT_FLOW, given)
+            _, error = await outcome(gql, seed.PUT_FLOW, given)
             return "collected" if error is None else error["message"]
 
         # when

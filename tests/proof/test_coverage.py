@@ -323,9 +323,7 @@ async def test_a_timeline_as_long_as_time_itself(maker: Maker) -> None:
 @pytest.mark.parametrize("max_gap", ["-0:1", "-1:0"])
 async def test_a_negative_gap_is_refused(maker: Maker, max_gap: str) -> None:
     flow_id = await maker.seed.flow()
-    (error,) = await maker.catalog.gql.errors(
-        FLOW, {"id": flow_id, "maxGap": max_gap, "at": "0:0"}
-    )
+    (error,) = await maker.catalog.gql.errors(FLOW, {"id": flow_id, "maxGap": max_gap, "at": "0:0"})
     assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "maxGap"}
 
 

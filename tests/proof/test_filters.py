@@ -55,9 +55,7 @@ async def test_flows(full: Full, data: st.DataObject, search: str | None, order:
     catalog, world = full
     chosen = data.draw(filters.flow_filters(world), "filter")
     # when
-    listed = await found(
-        catalog, lists.FLOWS, {"filter": chosen, "search": search, "order": order}
-    )
+    listed = await found(catalog, lists.FLOWS, {"filter": chosen, "search": search, "order": order})
     # then
     matching = expected(world.flows, model.FLOW, chosen, search)
     assert listed == ids(model.ordered(matching, order, "metadataUpdated"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,12 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tams_gql.schema import committed_sdl
-from tests import seed as seeds
 from tests.catalog import Catalog, quick_settings, running
 from tests.gql import Data
 from tests.proof.audit import audit
 from tests.proof.random_documents import Writer
-from tests.proof.random_values import Known, Values, mutated
+from tests.proof.random_values import Known, Values
 from tests.proof.world import Maker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

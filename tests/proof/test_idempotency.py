@@ -31,7 +31,9 @@ UPDATE_SOURCE = """
 mutation Update($input: UpdateSourceInput!) { updateSource(input: $input) { event source { id } } }
 """
 DELETE_SOURCE = """
-mutation Delete($input: DeleteSourceInput!) { deleteSource(input: $input) { deletedSourceId event } }
+mutation Delete($input: DeleteSourceInput!) {
+  deleteSource(input: $input) { deletedSourceId event }
+}
 """
 CREATE_PROFILE = """
 mutation Create($input: CreateProfileInput!) { createProfile(input: $input) { profile { id } } }
@@ -111,9 +113,7 @@ async def put_from_profile(catalog: Catalog, maker: Seed) -> Write:
         await catalog.gql.execute(CREATE_PROFILE, {"input": given})
 
     flow = {"id": new_id(), "sourceId": new_id(), "profileId": profile_id}
-    return Write(
-        seed.PUT_FLOW, {"profile": flow}, _with(label="other"), ("profile",), make_profile
-    )
+    return Write(seed.PUT_FLOW, {"profile": flow}, _with(label="other"), ("profile",), make_profile)
 
 
 async def patch(catalog: Catalog, maker: Seed) -> Write:

@@ -32,7 +32,7 @@ async def write_until_killed(start: Start, writers: list[Writer], chance: random
     enough = chance.randint(1, 150)
 
     async def end() -> None:
-        while sum(writer.acknowledged for writer in writers) < before + enough:
+        while sum(w.acknowledged for w in writers) < before + enough:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         await asyncio.sleep(chance.uniform(0, 0.03))
         server.kill()

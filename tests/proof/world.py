@@ -13,7 +13,21 @@ from tests.catalog import Catalog
 from tests.gql import Data, GraphQL
 from tests.seed import Seed
 
-LABELS = [None, "", "a", "ab", "A b", "B", "ä", "Straße", "STRASSE", "x\0y", "日本語", "🎬 news", '"']
+LABELS = [
+    None,
+    "",
+    "a",
+    "ab",
+    "A b",
+    "B",
+    "ä",
+    "Straße",
+    "STRASSE",
+    "x\0y",
+    "日本語",
+    "🎬 news",
+    '"',
+]
 TAG_NAMES = ["genre", "Genre", "empty", "ß", "a\0b"]
 TAG_VALUES = ["", "n", "news", "News", "new\0s", "ﬁlm", "日本", "100%", "_"]
 SEARCHES = ["a", "STRASSE", "news", "本", "x y", "ew", "ﬁ", "film", "🎬", '"', "'", "%", "*", "zzz"]
@@ -78,7 +92,8 @@ async def seen(gql: GraphQL) -> World:
     data = await gql.execute(_EVERYTHING)
     events = (await gql.execute(_EVENTS))["events"]["nodes"]
     kinds = ("flows", "sources", "profiles", "objects")
-    return World(*(data[kind]["nodes"] for kind in kinds), events)
+    nodes = {kind: data[kind]["nodes"] for kind in kinds}
+    return World(**nodes, events=events)
 
 
 class Maker:

@@ -159,7 +159,8 @@ class Writer:
         ]
         weights, choices = zip(*steps, strict=True)
         (step,) = self._chance.choices(choices, weights)
-        return step(state)
+        attempt: Attempt = step(state)
+        return attempt
 
     def _create(self) -> Attempt:
         given = seed.flow_input("video", id=self._flow_id, sourceId=self._source_id)
@@ -187,9 +188,7 @@ class Writer:
         at = self._chance.randrange(len(starts))
         return self._register(state, [*starts[:at], taken, *starts[at:]], clash=at)
 
-    def _register(
-        self, state: Timeline, starts: Any, *, clash: int | None = None
-    ) -> Attempt:
+    def _register(self, state: Timeline, starts: Any, *, clash: int | None = None) -> Attempt:
         starts = list(starts)
         ids = [new_id() for _ in starts]
         items = [

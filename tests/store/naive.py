@@ -116,8 +116,7 @@ def meets(
             found = {
                 other[select]
                 for other in others
-                if satisfies(other, where)
-                and (further is None or meets(other, further, catalog))
+                if satisfies(other, where) and (further is None or meets(other, further, catalog))
             }
             return row[column] is not None and row[column] in found
         case AllOf(of):

@@ -7,6 +7,7 @@ it. Lists of any length are one parameter: a JSON array read by ``json_each``.
 from __future__ import annotations
 
 import sys
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -39,7 +40,7 @@ def where_shape(where: Where, parameters: list[Any]) -> WhereShape:
 def where_text(shape: WhereShape) -> str:
     """The SQL of a condition."""
     column, ops = shape
-    ranges = [_range(column, op) for op in ops]
+    ranges = [text for op, same in groupby(ops) for text in _alike(column, op, len([*same]))]
     if not ranges:
         return "0"
     return ranges[0] if len(ranges) == 1 else "(" + " OR ".join(ranges) + ")"
@@ -60,6 +61,13 @@ def _range_ops(bound: Range, parameters: list[Any]) -> list[Op]:
         case _:
             parameters.append(bound.value)
     return [bound.op]
+
+
+def _alike(column: str, op: Op, count: int) -> list[str]:
+    if op is Op.EQ and count > 1:
+        # SQLite refuses an OR of a thousand parts.
+        return [f"{column} IN ({', '.join('?' * count)})"]
+    return [_range(column, op)] * count
 
 
 def _range(column: str, op: Op) -> str:
@@ -108,7 +116,9 @@ def tag_text(table: Table, shape: TagShape) -> str:
         case TagOp.ABSENT:
             return f"id NOT IN ({rows})"
         case TagOp.IN:
-            values = " OR ".join([f"value {_LISTED}"] + ["value = ?"] * size)
+            values = f"value {_LISTED}"
+            if size:
+                values += f" OR value IN ({', '.join('?' * size)})"
             return f"id IN ({rows} AND ordinal >= 0 AND ({values}))"
         case TagOp.ALL:
             one = f"id IN ({rows} AND value = ? AND ordinal >= 0)"
