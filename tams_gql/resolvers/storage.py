@@ -158,13 +158,18 @@ async def _allocate(ctx: Context, flow: FlowRecord, made: _Made, idempotency: Id
 
 
 async def _still_open(ctx: Context, made: _Made) -> int:
-    """How many seconds the places of an earlier allocation still wait for their objects."""
+    """How many seconds the places of an earlier allocation could still be written to.
+
+    That they are registered already does not matter: a client that lost an answer begins again
+    with the allocation, and its first upload request works as long.
+    """
     rows = await ctx.loaders.object_by_id.load_many(list(made.keys))
-    ends = [row.expires for row in rows if row is not None and row.expires is not None]
-    left = min(ends, default=0) // 1_000_000 - _GRACE_SECONDS - ctx.services.now_us() // 1_000_000
-    if len(ends) != len(made.keys) or left < 1:
+    begun = [row.created for row in rows if row is not None]
+    ends_us = min(begun, default=0) + ctx.limits.min_object_timeout * 1_000_000
+    left = (ends_us - ctx.services.now_us()) // 1_000_000
+    if len(begun) != len(made.keys) or left < 1:
         raise Conflict(
-            "idempotencyKey: the storage that the key allocated has lapsed or been used",
+            "idempotencyKey: the storage that the key allocated has lapsed",
             field="idempotencyKey",
         )
     return left
