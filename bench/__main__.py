@@ -22,7 +22,7 @@ def main() -> None:
 
 
 @main.command("generate")
-@click.option("--segments", default=100_000, show_default=True, type=click.IntRange(min=1000))
+@click.option("--segments", default=100_000, show_default=True, type=click.IntRange(min=100))
 @click.option("--seed", default=1, show_default=True)
 @click.option("--data-dir", required=True, type=_DIRECTORY)
 def generate_command(segments: int, seed: int, data_dir: Path) -> None:

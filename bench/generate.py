@@ -105,6 +105,7 @@ def _write(path: Path, shape: Shape, say: Say) -> None:
     migrate(path)
     with closing(connect(path, write=True)) as connection:
         # Nothing has to survive a crash: the file is thrown away then.
+        connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -1048576")
         connection.execute("BEGIN")
@@ -120,7 +121,7 @@ def _write(path: Path, shape: Shape, say: Say) -> None:
         for statement in indexes:
             connection.execute(statement)
         connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _service(connection: sqlite3.Connection, shape: Shape) -> str:

@@ -148,7 +148,7 @@ def queries(shape: Shape) -> list[Query]:
         return Query(name, about, text, tuple(requests()))
 
     def windows() -> Iterator[Request]:
-        for nth in some(SEGMENTS_PER_FLOW - _WINDOWED, _VARIATIONS):
+        for nth in some(max(1, shape.segments_of(0) - _WINDOWED), _VARIATIONS):
             start_ns = nth * SEGMENT_NS
             text = f"[{start_ns // _NS}:{start_ns % _NS}_"
             yield Request({"window": text}, {"start_ns": start_ns})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,9 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalog of two flows with segments among a thousand."""
+    """A catalog of one flow with segments among a thousand."""
     directory = tmp_path_factory.mktemp("bench")
-    made = bench("generate", "--segments", "2000", "--data-dir", str(directory))
+    made = bench("generate", "--segments", "200", "--data-dir", str(directory))
     assert made.returncode == 0, made.stderr
     return directory
 
@@ -64,9 +66,39 @@ def test_a_run_compares_all_answers_and_reports_every_part(data_dir: Path, tmp_p
         assert title in run.stdout
 
 
+WRONG_COUNTERS = """
+    SELECT count(*) FROM flow_counters c LEFT JOIN (
+        SELECT flow_id, count(*) AS n, sum(size) AS bytes, sum(end_ns - start_ns) AS duration,
+               min(start_ns) AS first, max(end_ns) AS last FROM segments GROUP BY flow_id
+    ) s USING (flow_id)
+    WHERE c.segment_count <> coalesce(s.n, 0) OR c.bytes <> coalesce(s.bytes, 0)
+       OR c.duration_ns <> coalesce(s.duration, 0)
+       OR c.min_start_ns IS NOT s.first OR c.max_end_ns IS NOT s.last"""
+WRONG_REFERENCES = """
+    SELECT count(*) FROM objects o
+    WHERE ref_count <> (SELECT count(*) FROM segments s WHERE s.object_id = o.id)"""
+WRONG_FLOW_COUNTS = """
+    SELECT count(*) FROM sources s
+    WHERE flow_count <> (SELECT count(*) FROM flows f WHERE f.source_id = s.id)"""
+
+
+def test_the_generated_catalog_is_consistent(data_dir: Path) -> None:
+    with closing(sqlite3.connect(data_dir / "catalog.sqlite3")) as connection:
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("sources", "flows", "segments", "objects", "tag_index")
+        ]
+        wrong = [
+            connection.execute(rule).fetchone()[0]
+            for rule in (WRONG_COUNTERS, WRONG_REFERENCES, WRONG_FLOW_COUNTS)
+        ]
+    assert counts == [334, 1002, 200, 180, 3 * 334 + 2 * 1002]
+    assert wrong == [0, 0, 0]
+
+
 def test_the_same_catalog_is_used_again(data_dir: Path) -> None:
     before = (data_dir / "catalog.sqlite3").stat().st_mtime_ns
-    again = bench("generate", "--segments", "2000", "--data-dir", str(data_dir))
+    again = bench("generate", "--segments", "200", "--data-dir", str(data_dir))
     assert (again.returncode, again.stdout) == (0, f"{data_dir} holds the catalog already\n")
     assert (data_dir / "catalog.sqlite3").stat().st_mtime_ns == before
 
@@ -74,7 +106,7 @@ def test_the_same_catalog_is_used_again(data_dir: Path) -> None:
 def test_a_catalog_that_was_not_generated_is_left_alone(tmp_path: Path) -> None:
     catalog = tmp_path / "catalog.sqlite3"
     catalog.write_bytes(b"somebody's work")
-    refused = bench("generate", "--segments", "2000", "--data-dir", str(tmp_path))
+    refused = bench("generate", "--segments", "200", "--data-dir", str(tmp_path))
     assert refused.returncode == 1
     assert refused.stderr == (
         f"bench: {tmp_path} holds a catalog that was not generated; choose another\n"

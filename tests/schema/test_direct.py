@@ -147,7 +147,7 @@ def test_every_field_without_arguments_takes_the_short_way() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_inputs_are_built_as_the_library_builds_them(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(INPUTS)))
     value = data.draw(values_of(INPUTS[name], 0))
