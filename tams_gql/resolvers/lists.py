@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tams_gql.context import Context
 from tams_gql.loaders.batch import Page, PageLoader, Part, page_of
 from tams_gql.resolvers.paging import Connection, PagePlan, PageRequest, connect, ordered, plan_page
 from tams_gql.store.records import RECORD_TABLES, R, records
 from tams_gql.store.scan import OrderBy, Scan, Value
+
+_UNREAD: Page[Any] = Page([], False)
 
 
 async def list_page(
@@ -14,6 +18,8 @@ async def list_page(
 ) -> Connection[R]:
     """One page of a scan's rows in a total order; one store round trip."""
     plan, paged = _paged(ctx, scan, order, request)
+    if not request.rows:
+        return _connected(kind, _UNREAD, plan, order)
     (batch,) = await ctx.loaders.reads.scan([paged])
     return _connected(kind, page_of(records(batch, kind), plan.read_limit), plan, order)
 
@@ -29,7 +35,8 @@ async def part_page(
 ) -> Connection[R]:
     """One page of the rows of one parent; siblings share the round trip."""
     plan, paged = _paged(ctx, scan, order, request)
-    return _connected(kind, await loader.load(Part(key, paged)), plan, order)
+    page = await loader.load(Part(key, paged)) if request.rows else _UNREAD
+    return _connected(kind, page, plan, order)
 
 
 async def scan_page(
@@ -42,7 +49,8 @@ async def scan_page(
 ) -> Connection[R]:
     """One page of a scan of one parent's own; siblings share the round trip."""
     plan, paged = _paged(ctx, scan, order, request)
-    return _connected(kind, await loader.load(paged), plan, order)
+    page = await loader.load(paged) if request.rows else _UNREAD
+    return _connected(kind, page, plan, order)
 
 
 def _paged(

@@ -25,12 +25,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """The paging arguments as a client gave them."""
+    """The paging arguments as a client gave them.
+
+    Without ``rows`` nothing of the page is used: the arguments are checked and nothing is read.
+    """
 
     first: int | None = None
     after: str | None = None
     last: int | None = None
     before: str | None = None
+    rows: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ async def segments(
     """One page of a flow's segments; siblings share the round trip."""
     binding = ("segments", chosen.bounds(), chosen.object_id, chosen.reverse)
     plan = plan_page(request, ctx.limits, binding, 1)
-    if chosen.is_empty:
+    if chosen.is_empty or not request.rows:
         return connect([], False, plan, _position)
     page = await ctx.loaders.segments_by_window.load(_window(flow_id, chosen, plan))
     return connect(page.rows, page.more, plan, _position)

@@ -9,7 +9,8 @@ import strawberry
 
 from tams_gql.resolvers.paging import Connection as Page
 from tams_gql.resolvers.paging import PageRequest
-from tams_gql.schema.fields import arg, column
+from tams_gql.schema.fields import Info, arg, column
+from tams_gql.schema.selection import selects_rows
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class Connection(Generic[T]):
 
 
 def paging(
-    first: int | None, after: str | None, last: int | None, before: str | None
+    info: Info, first: int | None, after: str | None, last: int | None, before: str | None
 ) -> PageRequest:
-    """The paging arguments of a field."""
-    return PageRequest(first, after, last, before)
+    """The paging arguments of a field, and whether its rows are selected at all."""
+    return PageRequest(first, after, last, before, rows=selects_rows(info))

@@ -141,7 +141,7 @@ class Flow(Node):
         before: Before = None,
     ) -> Connection[Segment]:
         ctx, chosen = info.context, SegmentFilter(window_of(window), object_id, reverse)
-        request = paging(first, after, last, before)
+        request = paging(info, first, after, last, before)
         page = await segments.segments(ctx, parent.id, chosen, request)
         return Connection(page=page, total=lambda: segments.count_segments(ctx, parent.id, chosen))
 

@@ -93,7 +93,7 @@ class MediaObject:
         after: After = None,
     ) -> Connection[Segment]:
         ctx = info.context
-        page = await objects.references(ctx, parent, paging(first, after, None, None))
+        page = await objects.references(ctx, parent, paging(info, first, after, None, None))
         return Connection(page=page, total=lambda: objects.count_references(ctx, parent))
 
     @resolved("The flows that use it.")
@@ -106,7 +106,7 @@ class MediaObject:
         after: After = None,
     ) -> Connection[FLOW]:
         ctx, chosen = info.context, flow_filter(filter)
-        request = paging(first, after, None, None)
+        request = paging(info, first, after, None, None)
         page = await objects.flows_of_object(ctx, parent, chosen, request, *flow_order(order_by))
         return Connection(
             page=page, total=lambda: objects.count_flows_of_object(ctx, parent, chosen)

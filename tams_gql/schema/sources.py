@@ -60,7 +60,7 @@ class Source(Node):
     ) -> Connection[Flow]:
         ctx, chosen = info.context, flow_filter(filter)
         page = await flows.flows_of_source(
-            ctx, parent.id, chosen, paging(first, after, last, before), *flow_order(order_by)
+            ctx, parent.id, chosen, paging(info, first, after, last, before), *flow_order(order_by)
         )
         return Connection(
             page=page, total=lambda: flows.count_flows_of_source(ctx, parent.id, chosen)

@@ -208,3 +208,43 @@ async def test_a_mutation_reads_what_it_checks_and_commits_once(
     # The flow, its source and collection, the members, and what is below the members.
     assert len(reads) <= 6
     assert reads[0] == "scan flows"
+
+
+@pytest.mark.parametrize("count", MANY)
+async def test_a_total_alone_reads_no_rows(catalog: Catalog, seed: Seed, count: int) -> None:
+    for _ in range(count):
+        await seed.segments(await seed.flow("video"), "[0:0_10:0)", "[10:0_20:0)")
+    query = """
+    { sources { totalCount nodes { flows { ...Total } } }
+      flows { ...Total ... on FlowConnection { __typename } } }
+    fragment Total on FlowConnection { totalCount }
+    """
+    data, calls = await cost(catalog, query)
+    assert data["flows"] == {"totalCount": count, "__typename": "FlowConnection"}
+    assert [s["flows"]["totalCount"] for s in data["sources"]["nodes"]] == [1] * count
+    assert calls == [
+        "count flows",
+        "count sources",
+        "count_partitions flows by source_id",
+        "scan sources",
+    ]
+
+
+async def test_counting_segments_costs_what_counting_costs(catalog: Catalog, seed: Seed) -> None:
+    await seed.segments(await seed.flow("video"), "[0:0_10:0)", "[10:0_20:0)")
+    whole = "{ flows { nodes { segments { totalCount } } } }"
+    data, calls = await cost(catalog, whole)
+    assert data["flows"]["nodes"] == [{"segments": {"totalCount": 2}}]
+    assert calls == ["scan flow_counters", "scan flows"]
+    windowed = """{ flows { nodes { segments(window: "[0:0_5:0)") { totalCount } } } }"""
+    data, calls = await cost(catalog, windowed)
+    assert data["flows"]["nodes"] == [{"segments": {"totalCount": 1}}]
+    assert calls == ["count_windows", "scan flows"]
+
+
+async def test_paging_arguments_are_checked_though_only_the_total_is_asked_for(
+    catalog: Catalog, seed: Seed
+) -> None:
+    for arguments in ("first: -1", "first: 1, last: 1", 'after: "x"'):
+        (error,) = await catalog.gql.errors(f"{{ flows({arguments}) {{ totalCount }} }}")
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"

@@ -36,6 +36,6 @@ class FlowQueries:
         before: Before = None,
     ) -> Connection[Flow]:
         ctx, chosen = info.context, flow_filter(filter)
-        request = paging(first, after, last, before)
+        request = paging(info, first, after, last, before)
         page = await flows.flows(ctx, chosen, request, *flow_order(order_by), search)
         return Connection(page=page, total=lambda: flows.count_flows(ctx, chosen, search))

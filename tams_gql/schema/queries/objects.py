@@ -35,5 +35,5 @@ class ObjectQueries:
         before: Before = None,
     ) -> Connection[MediaObject]:
         ctx, chosen = info.context, object_filter(filter)
-        page = await objects.media_objects(ctx, chosen, paging(first, after, last, before))
+        page = await objects.media_objects(ctx, chosen, paging(info, first, after, last, before))
         return Connection(page=page, total=lambda: objects.count_objects(ctx, chosen))

@@ -34,5 +34,5 @@ class ProfileQueries:
         before: Before = None,
     ) -> Connection[Profile]:
         ctx, chosen = info.context, profile_filter(filter)
-        page = await profiles.profiles(ctx, chosen, paging(first, after, last, before))
+        page = await profiles.profiles(ctx, chosen, paging(info, first, after, last, before))
         return Connection(page=page, total=lambda: profiles.count_profiles(ctx, chosen))

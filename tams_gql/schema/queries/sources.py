@@ -36,6 +36,6 @@ class SourceQueries:
         before: Before = None,
     ) -> Connection[Source]:
         ctx, chosen = info.context, source_filter(filter)
-        request = paging(first, after, last, before)
+        request = paging(info, first, after, last, before)
         page = await sources.sources(ctx, chosen, request, *source_order(order_by), search)
         return Connection(page=page, total=lambda: sources.count_sources(ctx, chosen, search))
