@@ -324,7 +324,7 @@ async def test_totals_cost_one_more_round_trip(
     await seed.external(ids[0], "[0:0_10:0)")
     query = (
         "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Flow"
-        f" {{ segments{arguments} {{ totalCount }} }} }} }}"
+        f" {{ segments{arguments} {{ totalCount nodes {{ id }} }} }} }} }}"
     )
     with watched() as calls:
         nodes = (await catalog.gql.execute(query, {"ids": ids}))["nodes"]
