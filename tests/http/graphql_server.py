@@ -70,8 +70,8 @@ class Gate:
         async with self._store.session() as session:
             yield session
 
-    async def commit(self, changes: ChangeSet) -> Committed:
-        return await self._store.commit(changes)
+    async def commit(self, changes: ChangeSet, seen: ReadSession | None = None) -> Committed:
+        return await self._store.commit(changes, seen)
 
     async def check(self) -> None:
         await self._store.check()

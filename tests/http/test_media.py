@@ -167,9 +167,10 @@ class TestDownload:
             return count
 
         parts = urlsplit(site.read_url(key))
-        with socket.create_connection((parts.hostname, parts.port)) as connection:
-            # when: a window this small leaves most of the object unsent
+        with socket.socket() as connection:
+            # when: a window this small, from the first packet on, leaves most of the object unsent
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.connect((parts.hostname, parts.port))
             request = f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n\r\n"
             connection.sendall(request.encode())
             assert connection.recv(15) == b"HTTP/1.1 200 OK"
