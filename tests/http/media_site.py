@@ -23,7 +23,7 @@ from tests.media.serving import serving
 
 BACKEND = StorageBackend(id="2ad06302-a05f-4e74-8b59-a1c4a3bcb7b1", label="local")
 MPEG_TS = "video/mp2t"
-LIMIT = 8_000_000  # more than the kernel takes off the server's hands
+LIMIT = 2_000_000
 IDLE_SECONDS = 0.5
 TTL = 300
 
@@ -81,8 +81,11 @@ class Site:
 
 
 @contextmanager
-def media_site(folder: Path, *others: BaseRoute) -> Iterator[Site]:
-    """Serve a media folder in ``folder``, with ``others`` on the same origin."""
+def media_site(folder: Path, *others: BaseRoute, limit: int = LIMIT) -> Iterator[Site]:
+    """Serve a media folder in ``folder``, with ``others`` on the same origin.
+
+    ``limit`` is the size in bytes of the largest object.
+    """
     clock = Clock()
     backends: list[LocalMedia] = []
 
@@ -92,7 +95,7 @@ def media_site(folder: Path, *others: BaseRoute) -> Iterator[Site]:
                 folder,
                 backend=BACKEND,
                 public_url=url,
-                max_object_bytes=LIMIT,
+                max_object_bytes=limit,
                 durable=False,
                 clock=clock,
             )
