@@ -25,11 +25,13 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
-# What is proven by many repetitions: kills, contention, fuzzing.
+# What is proven by many repetitions: kills, contention, fuzzing. Then the VAST SDK's own tests, of
+# the installed package, against the emulator that the tests of the VAST store rely on.
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest -m soak
+	$(BIN)/python scripts/vast_conformance.py --cache $(VENV)/vast-conformance
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
