@@ -62,20 +62,21 @@ class _CountingStore:
         async with self._store.session() as session:
             yield _CountingSession(session)
 
-    async def commit(self, changes: Any) -> Any:
+    async def commit(self, changes: Any, seen: Any = None) -> Any:
         _note("commit")
-        return await self._store.commit(changes)
+        inner = seen.inner if isinstance(seen, _CountingSession) else seen
+        return await self._store.commit(changes, inner)
 
 
 class _CountingSession:
     """Each awaited call of a session is one round trip."""
 
     def __init__(self, session: Any) -> None:
-        self._session = session
+        self.inner = session
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         _note(name)
-        call: Callable[..., Any] = getattr(self._session, name)
+        call: Callable[..., Any] = getattr(self.inner, name)
         return call
 
 

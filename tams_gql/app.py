@@ -12,10 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
-from tams_gql import __version__
-from tams_gql.context import Context, Limits, ServiceInfo, Services, utc_now_us
-from tams_gql.events.feed import EventFeed
-from tams_gql.events.retention import keep_log_short
+from tams_gql.context import Context, Services
 from tams_gql.http.explorer import explorer_page, explorer_routes
 from tams_gql.http.explorer.queries import QUERIES
 from tams_gql.http.graphql import GraphQLEndpoint, OperationLimits, TransportLimits
@@ -23,18 +20,15 @@ from tams_gql.http.health import health_routes
 from tams_gql.http.media import media_routes
 from tams_gql.http.middleware import http_middleware
 from tams_gql.media.local import LocalMedia
-from tams_gql.media.registry import MediaRegistry
-from tams_gql.resolvers.backends import known_backend
-from tams_gql.resolvers.reclaim import keep_reclaiming
+from tams_gql.opening import duties, open_services
+from tams_gql.resolvers.worker import keep_working
 from tams_gql.schema import QueryLimits, build_schema
 from tams_gql.schema.engine import GraphQLEngine
 from tams_gql.settings import Settings
-from tams_gql.store.embedded import EmbeddedStore
 
 GRAPHQL_PATH = "/graphql"
 _COST_HEADER = "X-GraphQL-Cost"
 _MEDIA_PREFIX = "/media/"
-_LOCAL_LABEL = "local"
 
 Refit = Callable[[Services], Services]
 """Changes what the program works with: tests count calls, move the clock, let a part fail."""
@@ -73,31 +67,17 @@ class _Running:
         """Open everything, in order, and close it in the opposite order."""
         settings = self._settings
         async with AsyncExitStack() as stack:
-            store = await EmbeddedStore.open(
-                settings.catalog_file,
-                synchronous=settings.sqlite_synchronous,
-                readers=settings.store_readers,
-            )
-            stack.push_async_callback(store.close)
-            local = await _local_media(settings, store)
-            app.router.routes.extend(media_routes(local))
-            feed = EventFeed(store.log, poll_seconds=settings.event_poll_ms / 1000)
-            await feed.start()
-            stack.push_async_callback(feed.stop)
-            if settings.event_retention:
-                await stack.enter_async_context(
-                    _background(keep_log_short(store.log, settings.event_retention, utc_now_us))
-                )
-            services = Services(
-                store=store,
-                media=MediaRegistry([local]),
-                feed=feed,
-                limits=_limits(settings),
-                info=ServiceInfo(settings.service_name, settings.service_description, __version__),
-                verify_uploads=settings.verify_uploads,
-            )
+            services = await stack.enter_async_context(open_services(settings))
+            local = [media for media in services.media if isinstance(media, LocalMedia)]
+            for media in local:
+                app.router.routes.extend(media_routes(media))
+            await services.feed.start()
+            stack.push_async_callback(services.feed.stop)
             self.services = services if self._refit is None else self._refit(services)
-            await stack.enter_async_context(_background(keep_reclaiming(self.services)))
+            if settings.background_work:
+                await stack.enter_async_context(
+                    _background(keep_working(self.services, duties(settings)))
+                )
             yield
             self.services = None
 
@@ -138,18 +118,6 @@ def create_app(settings: Settings, refit: Refit | None = None) -> Starlette:
     return app
 
 
-async def _local_media(settings: Settings, store: EmbeddedStore) -> LocalMedia:
-    backend = await known_backend(store, _LOCAL_LABEL, utc_now_us())
-    return await asyncio.to_thread(
-        LocalMedia,
-        settings.data_dir,
-        backend=backend,
-        public_url=settings.public_url,
-        max_object_bytes=settings.max_object_bytes,
-        durable=settings.sqlite_synchronous == "full",
-    )
-
-
 @asynccontextmanager
 async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
@@ -158,16 +126,6 @@ async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        default_page_size=settings.default_page_size,
-        max_page_size=settings.max_page_size,
-        url_lifetime=settings.presign_ttl,
-        min_url_lifetime=settings.min_presigned_url_timeout,
-        min_object_timeout=settings.min_object_timeout,
-    )
 
 
 def _query_limits(settings: Settings) -> QueryLimits:

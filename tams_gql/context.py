@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tams_gql.events.feed import Event, EventFeed
+from tams_gql.events.feed import EventFeed
+from tams_gql.events.ring import Event
 from tams_gql.loaders import Loaders
 from tams_gql.loaders.reads import RequestReads
 from tams_gql.media.registry import MediaRegistry
@@ -29,6 +31,8 @@ class Limits:
     url_lifetime: int = 3600
     min_url_lifetime: int = 30
     min_object_timeout: int = 600
+    allocation_grace: int = 60
+    job_lease: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,22 @@ class ServiceInfo:
     name: str | None
     description: str | None
     version: str
+
+
+class Bell:
+    """Tells the workers of this process that there is something to do."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def next_ring(self) -> asyncio.Event:
+        """Is set by the next ring after this call."""
+        return self._next
+
+    def ring(self) -> None:
+        """Wake all who wait."""
+        self._next.set()
+        self._next = asyncio.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +71,7 @@ class Services:
     info: ServiceInfo
     verify_uploads: bool = True
     now_us: Callable[[], int] = utc_now_us
+    jobs_bell: Bell = field(default_factory=Bell)
 
 
 @dataclass(slots=True)
@@ -128,9 +149,9 @@ class Context:
         Raises ``Stale`` when something the change set relied on has changed; the reads are renewed
         then as well, so that the caller can look again.
         """
-        await self.renew()  # whoever waits for the disk must not occupy one of the few readers
+        await self.end_event()
         try:
-            return await self.services.store.commit(changes)
+            return await self._reads.commit(changes)
         finally:
             await self.renew()
 

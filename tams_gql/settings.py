@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from pydantic_settings import (
 )
 
 from tams_gql.settings_sources import Note, env_name, read
+from tams_gql.settings_store import StoreSettings, is_base_url, lower, split
 
 _WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared, not bound)
 _BASE_URL = "an absolute http or https URL without user name, query, fragment or final /"
@@ -28,21 +28,14 @@ _SECONDS = Note(unit="seconds")
 _BYTES = Note(unit="bytes")
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _split(value: object) -> object:
-    """Read ``a, b`` as a list; ``none`` is the empty list, as an empty variable means unset."""
-    if not isinstance(value, str):
-        return value
-    parts = [part.strip() for part in value.split(",") if part.strip()]
-    return () if parts == ["none"] else parts
-
-
 def _url_of_listener(data: dict[str, Any]) -> str:
     # A field that was refused is missing here; its own error is reported, so any text will do.
     return _local_url(data.get("host", "127.0.0.1"), data.get("port", 8000))
+
+
+def _poll_of_store(data: dict[str, Any]) -> int:
+    # Looking costs the embedded store microseconds, a cluster a query.
+    return 100 if data.get("store") == "vast" else 25
 
 
 def _local_url(host: str, port: int) -> str:
@@ -51,7 +44,7 @@ def _local_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class Settings(BaseSettings):
+class Settings(StoreSettings):
     """All settings of the server. Times are whole seconds and sizes bytes unless a name says more.
 
     ``Settings(...)`` looks at its arguments only; ``load_settings`` reads the outside world.
@@ -88,33 +81,15 @@ class Settings(BaseSettings):
     )
 
     # Logs
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = (
         Field("info", description="Least severity that is logged.")
     )
-    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower)] = Field(
         "text", description="Text for people, or one JSON object a line for log collectors."
     )
     debug: bool = Field(
         False,
         description="Log everything and report callbacks that block the event loop; slow.",
-    )
-
-    # Store
-    data_dir: Annotated[Path, Note(allowed="a directory, or a path where one can be made")] = Field(
-        Path(".data"),
-        description="Directory of the catalog and the local media; relative paths start at "
-        "the working directory.",
-    )
-    store: Literal["embedded"] = Field(
-        "embedded", description="Catalog store; `embedded` is SQLite inside this program."
-    )
-    sqlite_synchronous: Annotated[Literal["full", "normal"], BeforeValidator(_lower)] = Field(
-        "full",
-        description="`full`: a committed write survives a power loss. `normal`: it survives the "
-        "end of the process, and writes are faster.",
-    )
-    store_readers: int = Field(
-        4, ge=1, le=64, description="Threads that read the store, each with its own connection."
     )
 
     # Sizes of pages, requests and objects
@@ -158,6 +133,32 @@ class Settings(BaseSettings):
     verify_uploads: bool = Field(
         True, description="Refuse to register a segment whose object was not uploaded."
     )
+    allocation_grace: Annotated[int, _SECONDS] = Field(
+        60,
+        ge=0,
+        le=31_536_000,
+        description="How long an allocated object is kept beyond min_object_timeout.",
+    )
+
+    # Background work
+    background_work: bool = Field(
+        True,
+        description="Do the background work in this server; with false, `tams-gql worker` has to "
+        "run somewhere.",
+    )
+    job_lease: Annotated[int, _SECONDS] = Field(
+        60,
+        ge=2,
+        le=3600,
+        description="How long the job of a worker that vanished waits for another one.",
+    )
+    integrity_checks_per_hour: Annotated[int, Note(unit="objects")] = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Stored objects that each worker reads in an hour to compare them with their "
+        "checksums; 0 reads none.",
+    )
 
     # Change log
     event_retention: Annotated[int, _SECONDS] = Field(
@@ -166,8 +167,13 @@ class Settings(BaseSettings):
         le=3_153_600_000,
         description="How long the change log keeps an event; 0 keeps it for ever.",
     )
-    event_poll_ms: Annotated[int, Note(unit="milliseconds")] = Field(
-        25, ge=1, le=60_000, description="How often to look for changes by other processes."
+    event_poll_ms: Annotated[
+        int, Note(unit="milliseconds", default="25, or 100 with TAMS_STORE=vast")
+    ] = Field(
+        default_factory=_poll_of_store,
+        ge=1,
+        le=60_000,
+        description="How often to look for changes by other processes.",
     )
 
     # Limits of a GraphQL request
@@ -256,7 +262,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[
         tuple[str, ...],
         NoDecode,
-        BeforeValidator(_split),
+        BeforeValidator(split),
         Note(allowed="*, none, or origins such as https://ui.example.com separated by commas"),
     ] = Field(("*",), description="Web origins whose pages may call the server.")
     shutdown_grace: Annotated[int, _SECONDS] = Field(
@@ -290,18 +296,9 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _public_url_is_a_base(cls, url: str) -> str:
-        if not _is_base_url(url):
+        if not is_base_url(url):
             raise ValueError(_BASE_URL)
         return url
-
-    @field_validator("data_dir")
-    @classmethod
-    def _data_dir_is_absolute(cls, path: Path) -> Path:
-        # Made absolute once, so that a later change of the working directory changes nothing.
-        path = path.expanduser().absolute()
-        if path.exists() and not path.is_dir():
-            raise ValueError("a directory; this is a file")
-        return path
 
     @field_validator("default_page_size")
     @classmethod
@@ -323,21 +320,11 @@ class Settings(BaseSettings):
         if "*" in origins and len(origins) > 1:
             raise ValueError("either * alone or a list of origins: * already allows every origin")
         for origin in origins:
-            if origin != "*" and not (_is_base_url(origin) and urlsplit(origin).path == ""):
+            if origin != "*" and not (is_base_url(origin) and urlsplit(origin).path == ""):
                 raise ValueError(
                     f"*, none, or origins such as https://ui.example.com; {origin!r} is not one"
                 )
         return origins
-
-    @property
-    def catalog_file(self) -> Path:
-        """The file of the embedded store."""
-        return self.data_dir / "catalog.sqlite3"
-
-    @property
-    def media_dir(self) -> Path:
-        """The directory of the local media folder."""
-        return self.data_dir / "media"
 
     @property
     def loopback_only(self) -> bool:
@@ -373,20 +360,3 @@ def _at_most(value: int, info: ValidationInfo, *others: str) -> None:
     passed = [f"{env_name(name)} ({top:,})" for name, top in limits.items() if value > top]
     if passed:
         raise ValueError(f"at most {' and '.join(passed)}")
-
-
-def _is_base_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 (reading it checks it)
-    except ValueError:
-        return False
-    return (
-        parts.scheme in {"http", "https"}
-        and bool(parts.hostname)
-        and "@" not in parts.netloc
-        and not any(char in url for char in "?#")
-        and not url.endswith("/")
-        and url.isascii()
-        and not any(char.isspace() for char in url)
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ CONFIG_FILE = "TAMS_CONFIG_FILE"
 _CLIENT_KEYS = frozenset({"TAMS_INGEST_URL", "TAMS_INGEST_TOKEN"})
 _TEST_PREFIX = "TAMS_TEST_"
 _SHOWN_VALUE_CHARS = 80
+_PASSWORD_IN_URL = re.compile(r"(?<=//)([^/@:\s]*):[^/@\s]*@")
 
 SettingsModel = TypeVar("SettingsModel", bound=BaseSettings)
 
@@ -124,6 +126,8 @@ def default(info: FieldInfo) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return ",".join(value) or "none"
+    if value is None:
+        return "unset"
     return str(value)
 
 
@@ -215,6 +219,7 @@ def _shown(info: FieldInfo, value: object) -> str:
     if is_secret(info):
         return ""
     text = repr(str(value) if isinstance(value, Path) else value)
+    text = _PASSWORD_IN_URL.sub(r"\1:***@", text)
     if len(text) > _SHOWN_VALUE_CHARS:
         text = f"{text[:_SHOWN_VALUE_CHARS]}..."
     return f"={text}"

@@ -21,6 +21,7 @@ from tams_gql.media.registry import MediaRegistry
 from tams_gql.settings import Settings
 from tams_gql.store.scan import Scan
 from tams_gql.store.tables import EVENTS, TABLES
+from tests.chosen_store import store_settings
 from tests.gql import GraphQL
 from tests.recording import RecordingMedia, RecordingStore
 from tests.waiting import PATIENCE_SECONDS as PATIENCE_SECONDS
@@ -67,8 +68,9 @@ def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
 
 
 def quick_settings(data_dir: Path, **values: Any) -> Settings:
-    """Settings of a catalog whose files need not survive a power cut."""
-    return Settings(**{"data_dir": data_dir, "sqlite_synchronous": "normal", **values})
+    """Settings of a catalog in the chosen store, whose files need not survive a power cut."""
+    chosen = store_settings(data_dir)
+    return Settings(**{"data_dir": data_dir, "sqlite_synchronous": "normal", **chosen, **values})
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tams_gql.schema import build_schema
 from tests.catalog import Catalog, quick_settings, running, serving
+from tests.chosen_store import STORES, chosen, stop
 from tests.gql import GraphQL
 from tests.seed import Seed
 
@@ -25,6 +26,38 @@ def _one_schema() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tams_gql.app.build_schema", lru_cache(build_schema))
         yield
+
+
+# Folders of tests that run on every store. Elsewhere catalogs are embedded.
+_ON_EVERY_STORE = ("tests/schema/", "tests/proof/", "tests/lifecycle/")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat tests for every store, unless they are marked as being about the embedded one."""
+    path = metafunc.definition.nodeid
+    if not path.startswith(_ON_EVERY_STORE) or not _uses_catalog(metafunc):
+        return
+    if metafunc.definition.get_closest_marker("embedded"):
+        return
+    metafunc.parametrize("catalog_store", STORES, indirect=True, scope="session")
+
+
+def _uses_catalog(metafunc: pytest.Metafunc) -> bool:
+    return not {"tmp_path", "tmp_path_factory"}.isdisjoint(metafunc.fixturenames)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def catalog_store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The store that catalogs are kept in."""
+    name: str = getattr(request, "param", "embedded")
+    with chosen(name):
+        yield name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop_stores() -> Iterator[None]:
+    yield
+    stop()
 
 
 @pytest.fixture

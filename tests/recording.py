@@ -10,6 +10,8 @@ from datetime import datetime
 import pyarrow as pa
 
 from tams_gql.media.port import (
+    CopyProgress,
+    ListedObject,
     MediaBackend,
     ObjectStat,
     PutRequest,
@@ -60,9 +62,10 @@ class RecordingStore:
         async with self._store.session() as session:
             yield _RecordingSession(session, self._note)
 
-    async def commit(self, changes: ChangeSet) -> Committed:
+    async def commit(self, changes: ChangeSet, seen: ReadSession | None = None) -> Committed:
         self._note("commit")
-        return await self._store.commit(changes)
+        inner = seen.inner if isinstance(seen, _RecordingSession) else seen
+        return await self._store.commit(changes, inner)
 
     async def check(self) -> None:
         await self._store.check()
@@ -78,40 +81,40 @@ class RecordingStore:
 
 class _RecordingSession:
     def __init__(self, session: ReadSession, note: Callable[[str], None]) -> None:
-        self._session = session
+        self.inner = session
         self._note = note
 
     async def scan(self, scans: Sequence[Scan]) -> list[pa.RecordBatch]:
         self._note(f"scan {' '.join(_table(scan) for scan in scans)}")
-        return await self._session.scan(scans)
+        return await self.inner.scan(scans)
 
     async def partitions(self, partitioned: Partitioned) -> Groups:
         self._note(f"partitions {_table(partitioned.scan)} by {partitioned.column}")
-        return await self._session.partitions(partitioned)
+        return await self.inner.partitions(partitioned)
 
     async def windows(self, columns: tuple[str, ...], windows: Sequence[SegmentWindow]) -> Groups:
         self._note("windows")
-        return await self._session.windows(columns, windows)
+        return await self.inner.windows(columns, windows)
 
     async def coverage(self, windows: Sequence[CoverageWindow]) -> list[Covered]:
         self._note("coverage")
-        return await self._session.coverage(windows)
+        return await self.inner.coverage(windows)
 
     async def head(self) -> str:
         self._note("head")
-        return await self._session.head()
+        return await self.inner.head()
 
     async def count(self, scans: Sequence[Scan]) -> list[int]:
         self._note(f"count {' '.join(_table(scan) for scan in scans)}")
-        return await self._session.count(scans)
+        return await self.inner.count(scans)
 
     async def count_partitions(self, partitioned: Partitioned) -> list[int]:
         self._note(f"count_partitions {_table(partitioned.scan)} by {partitioned.column}")
-        return await self._session.count_partitions(partitioned)
+        return await self.inner.count_partitions(partitioned)
 
     async def count_windows(self, windows: Sequence[SegmentWindow]) -> list[int]:
         self._note("count_windows")
-        return await self._session.count_windows(windows)
+        return await self.inner.count_windows(windows)
 
 
 def _table(scan: Scan) -> str:
@@ -147,8 +150,29 @@ class RecordingMedia:
     async def delete(self, keys: Sequence[str]) -> None:
         await self._media.delete(keys)
 
+    def can_copy_from(self, source: MediaBackend) -> bool:
+        return self._media.can_copy_from(_inner(source))
+
+    async def copy_from(
+        self,
+        source: MediaBackend,
+        source_key: str,
+        key: str,
+        *,
+        progress: CopyProgress | None = None,
+    ) -> ObjectStat:
+        return await self._media.copy_from(_inner(source), source_key, key, progress=progress)
+
+    def list_objects(self, prefix: str = "") -> AsyncIterator[ListedObject]:
+        return self._media.list_objects(prefix)
+
     async def check(self) -> None:
         await self._media.check()
+
+
+def _inner(media: MediaBackend) -> MediaBackend:
+    """A backend as others of its kind know it."""
+    return media._media if isinstance(media, RecordingMedia) else media
 
 
 def _note_signing(method: str, count: int) -> None:

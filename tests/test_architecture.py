@@ -21,18 +21,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("context",),
     ("resolvers",),
     ("schema", "http", "rest_compat"),
+    ("store_choice",),
+    ("opening",),
     ("app",),
     ("cli",),
 )
 """From the bottom to the top. A part may import what is below it, but nothing beside it."""
 
-EVERYONE = frozenset({"__init__", "logs", "bounded_cache"})
+EVERYONE = frozenset({"__init__", "logs", "bounded_cache", "metrics"})
 """Parts that import nothing of ours and may be imported by all."""
 
 CLIENT = "ingest"
 """Speaks to the public API alone, so of ours it knows only the model."""
 
-SETTINGS = frozenset({"settings", "settings_sources"})
+SETTINGS = frozenset({"settings", "settings_sources", "settings_store"})
 """Others get plain values."""
 
 DOORS: Mapping[str, tuple[str, ...]] = {
@@ -43,6 +45,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "anyio": ("tams_gql.http", "tams_gql.media"),
     "av": ("tams_gql.ingest",),
     "click": ("tams_gql.cli",),
+    "flatbuffers": ("tams_gql.store.vast",),
     "graphql": ("tams_gql.schema",),
     "httpx": ("tams_gql.ingest",),
     "ibis": ("tams_gql.store.vast",),
@@ -51,16 +54,23 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "orjson": ("tams_gql",),
     "pyarrow": ("tams_gql.store", "tams_gql.loaders", "tams_gql.events"),
     "pydantic": (
+        "tams_gql.media.s3.config",
         "tams_gql.model",
         "tams_gql.settings",
         "tams_gql.settings_sources",
+        "tams_gql.settings_store",
         "tams_gql.cli.options",
     ),
     "pydantic_core": ("tams_gql.model",),
-    "pydantic_settings": ("tams_gql.settings", "tams_gql.settings_sources"),
+    "pydantic_settings": (
+        "tams_gql.settings",
+        "tams_gql.settings_sources",
+        "tams_gql.settings_store",
+    ),
     "rich": ("tams_gql.ingest", "tams_gql.cli"),
     "starlette": ("tams_gql.app", "tams_gql.http", "rest_compat", "tams_gql.cli.serve"),
     "strawberry": ("tams_gql.schema", "tams_gql.app"),
+    "urllib3": ("tams_gql.store.vast",),
     "uvicorn": ("tams_gql.cli.serve",),
     "vastdb": ("tams_gql.store.vast",),
     "websockets": ("tams_gql.ingest",),
@@ -123,7 +133,7 @@ def _is_allowed(module: str, imported: str) -> bool:
     if part in EVERYONE:
         return False
     if imported in SETTINGS:
-        return part in SETTINGS or part in ("cli", "app")
+        return part in SETTINGS or part in ("cli", "app", "store_choice", "opening")
     if part in SETTINGS:
         return False
     if part == "__main__":

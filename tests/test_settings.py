@@ -89,17 +89,17 @@ def test_everything_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("TAMS_VERIFY_UPLOADS", "perhaps")
     monkeypatch.setenv("TAMS_MAX_PAGE_SIZE", "20")
     monkeypatch.setenv("TAMS_PRESIGN_TTL", "60")
-    monkeypatch.setenv("TAMS_STORE", "vast")
+    monkeypatch.setenv("TAMS_STORE", "sqlite")
     with pytest.raises(InvalidSettings) as refused:
         load_settings({"public_url": "ftp://x", "min_object_timeout": "299"})
     assert str(refused.value).splitlines() == [
         "10 settings are wrong:",
         "  TAMS_VERIFY_UPLOAD: unknown setting; did you mean TAMS_VERIFY_UPLOADS?",
+        "  TAMS_STORE='sqlite': must be embedded or vast",
         "  TAMS_PORT='70000': must be a whole number from 0 to 65,535",
         "  --public-url='ftp://x': must be an absolute http or https URL without user name, "
         "query, fragment or final /",
         f"  log_format='xml' in {file}: must be text or json",
-        "  TAMS_STORE='vast': must be embedded",
         "  TAMS_DEFAULT_PAGE_SIZE=50 (the default): must be at most TAMS_MAX_PAGE_SIZE (20)",
         "  --min-object-timeout='299': must be a whole number from 300 to 31,536,000",
         "  TAMS_MIN_PRESIGNED_URL_TIMEOUT=300 (the default): must be at most TAMS_PRESIGN_TTL (60)",

@@ -25,6 +25,9 @@ COMMANDS = {
     "demo": _Entry("tams_gql.cli.demo", "Run the server and load a small demo programme into it."),
     "ingest": _Entry("tams_gql.cli.ingest", "Load media through the API of a running server."),
     "migrate": _Entry("tams_gql.cli.migrate", "Create or upgrade the catalog, or check it."),
+    "doctor": _Entry("tams_gql.cli.doctor", "Check the store, the media folder and the cluster."),
+    "gc": _Entry("tams_gql.cli.gc", "Remove lapsed objects and bytes that none has, once."),
+    "worker": _Entry("tams_gql.cli.worker", "Run the background work without a server."),
     "schema": _Entry("tams_gql.cli.schema", "Print the GraphQL schema."),
     "health": _Entry("tams_gql.cli.health", "Ask a running server whether it is ready."),
 }

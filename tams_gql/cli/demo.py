@@ -62,7 +62,7 @@ def welcome(settings: Settings) -> str:
     rows = [
         ("GraphiQL", f"{settings.public_url}/graphql"),
         ("Readiness", f"{settings.public_url}/readyz"),
-        ("Data", str(settings.data_dir)),
+        ("Data", settings.data_place),
     ]
     lines = ["", click.style("tams-gql is running", bold=True)]
     lines += [f"  {name:<10} {value}" for name, value in rows]

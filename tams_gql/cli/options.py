@@ -30,7 +30,9 @@ def settings_options(command: _Command) -> _Command:
 
     Secrets have none: other users of the machine can read command lines.
     """
-    for name, info in reversed(Settings.model_fields.items()):
+    # Of a hundred lines of help, those that few need come last.
+    fields = sorted(Settings.model_fields.items(), key=lambda field: field[0].startswith("vast_"))
+    for name, info in reversed(fields):
         if not is_secret(info):
             command = _option(name, info)(command)
     return command

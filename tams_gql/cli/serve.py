@@ -145,7 +145,7 @@ class _Server(uvicorn.Server):
             "tams-gql %s serves %s, data in %s",
             __version__,
             settings.public_url,
-            settings.data_dir,
+            settings.data_place,
         )
         if not settings.loopback_only:
             _logger.warning(

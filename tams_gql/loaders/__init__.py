@@ -15,6 +15,7 @@ from tams_gql.store.port import ReadSession
 from tams_gql.store.records import (
     CountersRecord,
     FlowRecord,
+    JobRecord,
     MemberRecord,
     ObjectRecord,
     ProfileRecord,
@@ -29,9 +30,10 @@ from tams_gql.store.scan import (
     Partitioned,
     Scan,
     SegmentWindow,
+    eq,
     is_in,
 )
-from tams_gql.store.tables import COLLECTIONS, FLOWS, SEGMENTS, SERVICE
+from tams_gql.store.tables import COLLECTIONS, FLOWS, JOBS, SEGMENTS, SERVICE
 
 _IN_ORDER = (OrderBy("position"),)
 _MEMBERS = Scan(COLLECTIONS, COLLECTIONS.columns, order=_IN_ORDER)
@@ -39,6 +41,9 @@ _SOURCE_MEMBERS = Scan(
     COLLECTIONS, COLLECTIONS.columns, order=(OrderBy("position"), OrderBy("parent_id"))
 )
 _FLOW_IDS = Scan(FLOWS, ("id",), order=(OrderBy("id"),))
+_COPY_JOBS = Scan(
+    JOBS, JOBS.columns, where=(eq("kind", "copy"),), order=(OrderBy("created"), OrderBy("id"))
+)
 _PARENTS = Scan(COLLECTIONS, COLLECTIONS.columns, order=(OrderBy("parent_id"),))
 
 
@@ -144,6 +149,10 @@ class Loaders:
     @cached_property
     def parents_by_source(self) -> DataLoader[str, list[MemberRecord]]:
         return batch.all_of(self.reads, MemberRecord, _PARENTS, "child_source_id")
+
+    @cached_property
+    def copy_jobs_by_object(self) -> DataLoader[str, list[JobRecord]]:
+        return batch.all_of(self.reads, JobRecord, _COPY_JOBS, "object_id")
 
     @cached_property
     def urls_by_object(self) -> DataLoader[UrlKey, list[AccessUrl]]:

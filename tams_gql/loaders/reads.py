@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import pyarrow as pa
 
+from tams_gql.store.changes import ChangeSet, Committed
 from tams_gql.store.port import CatalogStore, Groups, ReadSession
 from tams_gql.store.scan import CoverageWindow, Covered, Partitioned, Scan, SegmentWindow
 
@@ -30,6 +31,13 @@ class RequestReads:
         stack, self._stack, self._session = self._stack, None, None
         if stack is not None:
             await stack.aclose()
+
+    async def commit(self, changes: ChangeSet) -> Committed:
+        """Commit what was decided on these reads; the reads that follow open a new session."""
+        stack, session = self._stack, self._session
+        self._stack, self._session = None, None
+        async with stack or AsyncExitStack():
+            return await self._store.commit(changes, session)
 
     async def _entered(self) -> ReadSession:
         async with self._opening:

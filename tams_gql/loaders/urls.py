@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -20,7 +20,7 @@ from tams_gql.store.scan import Tagged, TagOp
 class UrlChoice:
     """Which URLs of an object are wanted. None leaves a filter out; all filters must match.
 
-    ``expires_in`` is in seconds.
+    ``expires_in`` is in seconds. ``prefer_region`` filters nothing: copies there come first.
     """
 
     expires_in: int
@@ -29,6 +29,7 @@ class UrlChoice:
     presigned: bool | None = None
     method: ReadMethod = "GET"
     storage_tags: tuple[Tagged, ...] = ()
+    prefer_region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,46 @@ class AccessUrl:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Where one copy of an object is: a key in a storage backend, or an uncontrolled URL."""
+    """Where one copy of an object is: a key in a storage backend, or an uncontrolled URL.
+
+    ``checksums`` are those the backend had at registration: base64 by algorithm.
+    """
 
     storage_id: str | None
     key: str | None
     url: str | None
     label: str | None
+    checksums: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def instances_of(record: ObjectRecord) -> list[Instance]:
-    """The instances of an object, the preferred one first."""
+    """The instances of an object, in the order in which they were added."""
     found: list[dict[str, Any]] = orjson.loads(record.instances)
     return [
-        Instance(i.get("storage_id"), i.get("key"), i.get("url"), i.get("label")) for i in found
+        Instance(
+            i.get("storage_id"), i.get("key"), i.get("url"), i.get("label"), i.get("checksums", {})
+        )
+        for i in found
     ]
+
+
+def by_preference(
+    instances: Sequence[Instance], media: MediaRegistry, region: str | None = None
+) -> list[Instance]:
+    """The preferred instance first: in the region, then in the default backend, then in the order
+    of the backends' configuration; what is no backend of ours comes last."""
+    if len(instances) < 2:
+        return list(instances)
+    places = {backend.backend.id: place for place, backend in enumerate(media)}
+
+    def rank(instance: Instance) -> tuple[bool, bool, int]:
+        backend = _backend(instance, media)
+        if backend is None:
+            return True, True, len(places)
+        elsewhere = region is not None and backend.region != region
+        return elsewhere, not backend.default, places[backend.id]
+
+    return sorted(instances, key=rank)
 
 
 UrlKey = tuple[str, UrlChoice]
@@ -79,7 +106,8 @@ def urls_by_object(
 
 
 def _chosen(instances: list[Instance], choice: UrlChoice, media: MediaRegistry) -> list[Instance]:
-    return [i for i in instances if _wanted(i, choice, media)]
+    wanted = [i for i in instances if _wanted(i, choice, media)]
+    return by_preference(wanted, media, choice.prefer_region)
 
 
 def _wanted(instance: Instance, choice: UrlChoice, media: MediaRegistry) -> bool:

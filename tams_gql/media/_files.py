@@ -9,6 +9,7 @@ import re
 import secrets
 import stat
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from io import FileIO
@@ -19,7 +20,7 @@ from tams_gql.media._checksums import Checksums
 from tams_gql.media._drafts import Draft
 from tams_gql.media._stored import DamagedObject, StoredObject, open_stored
 from tams_gql.media.keys import check_key
-from tams_gql.media.port import ObjectStat
+from tams_gql.media.port import ListedObject, ObjectStat
 from tams_gql.model.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,30 @@ class ObjectFiles:
         if not self._leads_through_a_link(path):
             with suppress(FileNotFoundError, NotADirectoryError):
                 Path(path).unlink()
+
+    def walk(self, prefix: str) -> Iterator[ListedObject]:
+        """Every sound object whose key begins with ``prefix``; what comes or goes may be missed."""
+        for folder, folders, names in os.walk(self._root):
+            folders[:] = [name for name in folders if name != _DRAFTS]
+            for name in names:
+                found = self._listed(f"{folder}/{name}") if name.endswith(_SUFFIX) else None
+                if found is not None and found.key.startswith(prefix):
+                    yield found
+
+    def _listed(self, path: str) -> ListedObject | None:
+        try:
+            stored = open_stored(path)
+        except FileNotFoundError:
+            return None
+        except DamagedObject as error:
+            logger.error("the media file %r is damaged: %s", path, error)
+            return None
+        stored.close()
+        key = stored.description.key
+        # Somebody may have copied the file to where its key does not lead.
+        if self._path(key) != path:
+            return None
+        return ListedObject(key, stored.stat.size, stored.stat.modified)
 
     def draft(self, key: str, *, content_type: str, checksums: Checksums) -> Draft:
         """A new upload for ``key``, in the objects' own file system so that a rename ends it."""

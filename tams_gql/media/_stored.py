@@ -10,6 +10,7 @@ A file without a sound footer was not written here, or not completely, and holds
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -48,6 +49,7 @@ class Description:
             content_type=self.content_type,
             etag=self.sha256,
             modified=datetime.fromtimestamp(status.st_mtime, UTC),
+            checksums={"sha256": base64.b64encode(bytes.fromhex(self.sha256)).decode()},
         )
 
 
@@ -128,6 +130,7 @@ def _description(descriptor: int, file_size: int) -> Description:
         raise DamagedObject("no footer")
     try:
         description = Description(**json.loads(tail[-_END.size - length : -_END.size]))
+        bytes.fromhex(description.sha256)
     except (ValueError, TypeError):
         raise DamagedObject("unreadable footer") from None
     if description.size != file_size - length - _END.size:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from datetime import UTC, datetime
 from string import Formatter
 from typing import Final
@@ -42,6 +43,11 @@ def check_key(key: str) -> str:
 
 def _refused(key: str, allowed: str) -> BadInput:
     return BadInput(f"storage key {shown(key)} is not allowed; {allowed}")
+
+
+def unique_name(object_id: str) -> str:
+    """A name for ``object_id`` in a key that no earlier or later key has."""
+    return f"{object_id}.{secrets.token_hex(6)}"
 
 
 class KeyTemplate:

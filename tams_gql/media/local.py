@@ -6,9 +6,17 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
@@ -23,6 +31,9 @@ from tams_gql.media._signature import Grant, UrlSigner
 from tams_gql.media._stored import StoredObject
 from tams_gql.media.keys import KeyTemplate, check_key
 from tams_gql.media.port import (
+    CopyProgress,
+    ListedObject,
+    MediaBackend,
     ObjectStat,
     PutRequest,
     ReadMethod,
@@ -43,6 +54,7 @@ Args = TypeVarTuple("Args")
 MEDIA_PATH: Final = "/media/"  # between the public URL and the key
 DEFAULT_MAX_OBJECT_BYTES: Final = 5 * 1_024**3  # what S3 takes in a single PUT
 _BLOCK_BYTES: Final = 256 * 1_024  # one hop to a worker thread writes about this much
+_LISTED_AT_ONCE: Final = 200
 
 
 class LocalMedia:
@@ -121,6 +133,37 @@ class LocalMedia:
     async def delete(self, keys: Sequence[str]) -> None:
         await _in_thread(self._delete, keys)
 
+    def can_copy_from(self, source: MediaBackend) -> bool:
+        return isinstance(source, LocalMedia)
+
+    async def copy_from(
+        self,
+        source: MediaBackend,
+        source_key: str,
+        key: str,
+        *,
+        progress: CopyProgress | None = None,
+    ) -> ObjectStat:
+        if not isinstance(source, LocalMedia):
+            raise BadInput(f"the local media folder cannot copy from {source.backend.label}")
+        stored = await source.open_object(source_key)
+        try:
+            return await self.write(
+                key,
+                _content(stored, progress),
+                content_type=stored.description.content_type,
+                length=stored.stat.size,
+                declared_checksums={"sha256": bytes.fromhex(stored.description.sha256)},
+            )
+        finally:
+            stored.close()
+
+    async def list_objects(self, prefix: str = "") -> AsyncIterator[ListedObject]:
+        walk = self._files.walk(prefix)
+        while found := await _in_thread(lambda: list(islice(walk, _LISTED_AT_ONCE))):
+            for listed in found:
+                yield listed
+
     async def check(self) -> None:
         await _in_thread(self._files.probe)
 
@@ -138,6 +181,16 @@ class LocalMedia:
         if stored is None:
             raise NotFound("there is no such media object")
         return stored
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        """The bytes under ``key``, in blocks. Raises NotFound, Unavailable."""
+        stored = await self.open_object(key)
+        try:
+            async with aclosing(_content(stored, None)) as blocks:
+                async for block in blocks:
+                    yield block
+        finally:
+            stored.close()
 
     async def write(
         self,
@@ -184,6 +237,18 @@ class LocalMedia:
                 failure = error
         if failure is not None:
             raise failure
+
+
+async def _content(
+    stored: StoredObject, progress: CopyProgress | None
+) -> AsyncGenerator[bytes, None]:
+    """The bytes of an opened object."""
+    done, size = 0, stored.stat.size
+    while block := await _in_thread(stored.read, done, _BLOCK_BYTES):
+        yield block
+        done += len(block)
+        if progress is not None:
+            progress(done, size)
 
 
 async def _gathered(blocks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:

@@ -7,7 +7,7 @@ bytes themselves: they PUT and GET on signed URLs and the catalog never sees the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, Protocol
@@ -16,6 +16,8 @@ from tams_gql.model.bounds import shown
 from tams_gql.model.errors import BadInput
 
 ReadMethod = Literal["GET", "HEAD"]
+CopyProgress = Callable[[int, int], None]
+"""Told now and then how many bytes have been copied, and of how many."""
 
 # Signature version 4 of S3 allows no more, and one bound for all backends keeps them alike.
 MAX_EXPIRES_IN: Final = 7 * 24 * 60 * 60
@@ -80,11 +82,23 @@ class ObjectStat:
     """What a backend knows about a stored object. ``size`` is in bytes.
 
     ``etag`` changes whenever the bytes change; it is bare, without the quotes of HTTP.
+    ``checksums`` are those the backend keeps of the whole object (application note 0021): the
+    digest in base64 by algorithm, such as ``sha256`` or ``crc32``. Which ones, if any, depends on
+    the backend and on the upload.
     """
 
     size: int
     content_type: str | None
     etag: str
+    modified: datetime
+    checksums: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+class ListedObject(NamedTuple):
+    """One object found by going through a backend. ``size`` is in bytes."""
+
+    key: str
+    size: int
     modified: datetime
 
 
@@ -132,6 +146,33 @@ class MediaBackend(Protocol):
         """Remove the objects. A key that holds nothing is no error.
 
         Raises Unavailable if some could not be removed; calling again is safe.
+        """
+        ...
+
+    def can_copy_from(self, source: MediaBackend) -> bool:
+        """Whether ``copy_from`` works for objects of ``source``. No I/O."""
+        ...
+
+    async def copy_from(
+        self,
+        source: MediaBackend,
+        source_key: str,
+        key: str,
+        *,
+        progress: CopyProgress | None = None,
+    ) -> ObjectStat:
+        """Copy an object of ``source`` to ``key`` here, whole or not at all; return what is there.
+
+        Media type and bytes are the same afterwards. ``source`` may be this backend.
+        Raises BadInput unless ``can_copy_from``, NotFound if ``source`` does not hold the object,
+        Conflict if it changes meanwhile, and Unavailable. Calling again is safe.
+        """
+        ...
+
+    def list_objects(self, prefix: str = "") -> AsyncIterator[ListedObject]:
+        """Every object whose key begins with ``prefix``, in no particular order.
+
+        Objects that come or go meanwhile may be missed. Raises Unavailable.
         """
         ...
 

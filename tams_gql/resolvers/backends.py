@@ -29,7 +29,9 @@ async def known_backend(store: CatalogStore, label: str, now_us: int) -> Storage
         changes = ChangeSet(now_us, expect=[Expect(SERVICE, (name,), None)])
         changes.insert.append(Insert(SERVICE, SERVICE.columns, ((name, made.id),)))
         row = (made.id, label, to_json_text({"label": label}), now_us)
-        changes.insert.append(Insert(STORAGE_BACKENDS, STORAGE_BACKENDS.columns, (row,)))
+        changes.insert.append(
+            Insert(STORAGE_BACKENDS, STORAGE_BACKENDS.columns, (row,), minted=True)
+        )
         await store.commit(changes)
         return made
 

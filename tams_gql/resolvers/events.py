@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tams_gql.context import Context
-from tams_gql.events.cursor import decode_cursor
-from tams_gql.events.feed import Event
+from tams_gql.events.ring import Event
 from tams_gql.model.errors import BadInput, LimitExceeded
 from tams_gql.model.events import EventType
 from tams_gql.resolvers.paging import Connection
@@ -47,8 +46,9 @@ def checked_position(ctx: Context, after: str, head: str) -> str:
     A cursor ahead of the log comes from before a backup was restored: waiting behind it would
     silently skip the events in between.
     """
-    position = decode_cursor(ctx.services.feed.log_id, after)
-    if position > head:
+    feed = ctx.services.feed
+    position = feed.position(after)
+    if not feed.covers(head, position):
         raise BadInput("after: the event cursor is ahead of the change log", field="after")
     return position
 

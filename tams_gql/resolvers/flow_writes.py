@@ -39,9 +39,7 @@ from tams_gql.store.changes import (
 )
 from tams_gql.store.records import FlowRecord, MemberRecord, SourceRecord
 from tams_gql.store.scan import eq
-from tams_gql.store.tables import COLLECTIONS, FLOW_COUNTERS, FLOWS, SOURCES
-
-_NEW_COUNTERS = (0, 0, 0, None, None, 0, None)
+from tams_gql.store.tables import COLLECTIONS, FLOWS, SOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +263,6 @@ def _create(
     changes: ChangeSet, row: FlowRecord, source: SourceRecord | None, principal: str | None
 ) -> None:
     changes.insert.append(Insert(FLOWS, FLOWS.columns, (row,)))
-    counters = ((row.id, *_NEW_COUNTERS),)
-    changes.insert.append(Insert(FLOW_COUNTERS, FLOW_COUNTERS.columns, counters))
     if source is not None:
         _count_flows(changes, source, 1)
         return
@@ -305,7 +301,6 @@ async def _delete(ctx: Context, stored: FlowRecord, idempotency: Idempotency) ->
     changes.remove_segments.append(removal_of(stored, TimeRange.everything()))
     changes.delete += [
         Delete(FLOWS, (eq("id", stored.id),)),
-        Delete(FLOW_COUNTERS, (eq("flow_id", stored.id),)),
         Delete(COLLECTIONS, (eq("parent_id", stored.id),)),
         # Whoever has collected the flow meanwhile must change with it too.
         Delete(COLLECTIONS, (eq("child_id", stored.id),), count=len(parents)),

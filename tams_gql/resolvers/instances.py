@@ -8,18 +8,16 @@ from typing import Any
 import orjson
 
 from tams_gql.context import Context
-from tams_gql.media.port import ObjectLocation
 from tams_gql.model.errors import BadInput, Conflict, NotFound
 from tams_gql.model.media_object import ExternalUrl
 from tams_gql.resolvers.attempts import until_fresh
+from tams_gql.resolvers.deletions import delete_bytes, doomed_of
 from tams_gql.resolvers.documents import to_json_text
-from tams_gql.resolvers.object_rules import MAX_INSTANCES_BYTES
+from tams_gql.resolvers.object_rules import MAX_INSTANCES, MAX_INSTANCES_BYTES
 from tams_gql.resolvers.objects import media_object
 from tams_gql.store.changes import ChangeSet, Expect, Update
 from tams_gql.store.records import ObjectRecord
 from tams_gql.store.tables import OBJECTS
-
-MAX_INSTANCES = 64
 
 _Instances = list[dict[str, Any]]
 
@@ -52,7 +50,7 @@ async def add_external_instance(ctx: Context, object_id: str, url: ExternalUrl) 
 async def remove_instance(
     ctx: Context, object_id: str, *, storage_id: str | None, label: str | None
 ) -> ObjectRecord:
-    """Forget a copy; the bytes of a controlled one are deleted.
+    """Forget a copy; the bytes of a controlled one are deleted in the background.
 
     The last copy cannot be removed: an object ends with its segments. Raises ``NotFound``,
     ``Conflict``, and ``BadInput`` unless exactly one of ``storage_id`` and ``label`` is given.
@@ -73,10 +71,12 @@ async def remove_instance(
             raise Conflict("the last copy of an object cannot be removed")
         return kept
 
-    row = await _change(ctx, object_id, change)
-    controlled = [ObjectLocation(i["storage_id"], i["key"]) for i in gone if "storage_id" in i]
-    if controlled:
-        await ctx.services.media.delete(controlled)
+    def begin_deletion(changes: ChangeSet, row: ObjectRecord) -> None:
+        doomed = doomed_of(ctx.services, row._replace(instances=to_json_text(gone)))
+        delete_bytes(changes, doomed, object_id)
+
+    row = await _change(ctx, object_id, change, begin_deletion)
+    ctx.services.jobs_bell.ring()
     return row
 
 
@@ -92,7 +92,10 @@ def _names(
 
 
 async def _change(
-    ctx: Context, object_id: str, change: Callable[[_Instances], _Instances]
+    ctx: Context,
+    object_id: str,
+    change: Callable[[_Instances], _Instances],
+    also: Callable[[ChangeSet, ObjectRecord], None] | None = None,
 ) -> ObjectRecord:
     async def attempt() -> ObjectRecord:
         row = await media_object(ctx, object_id)
@@ -107,6 +110,8 @@ async def _change(
         relied_on = {"instances": row.instances, "role": row.role}
         changes.expect.append(Expect(OBJECTS, (object_id,), relied_on))
         changes.update.append(Update(OBJECTS, ("instances",), ((object_id, text),)))
+        if also is not None:
+            also(changes, row)
         await ctx.commit(changes)
         return row._replace(instances=text)
 

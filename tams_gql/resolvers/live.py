@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from tams_gql.context import Context
-from tams_gql.events.feed import Event
+from tams_gql.events.ring import Event
 from tams_gql.model.events import EventType
 from tams_gql.model.time import TimeRange
 from tams_gql.resolvers.documents import segments_from_columns

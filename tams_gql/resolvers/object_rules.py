@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from tams_gql.loaders.urls import instances_of
-from tams_gql.media.port import ObjectStat
+from tams_gql.media.port import ObjectLocation, ObjectStat
 from tams_gql.model.errors import BadInput, Conflict
 from tams_gql.model.segment import NewSegment
 from tams_gql.model.time import TimeRange
@@ -23,6 +24,7 @@ MEDIA, INIT = "media", "init"
 
 # One cell of the objects table; cells stay below 128 KiB.
 MAX_INSTANCES_BYTES = 64 * 1024
+MAX_INSTANCES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,14 @@ class ObjectUse:
 
     media: ObjectRecord
     init: ObjectRecord | None
+
+
+def stored_instance(location: ObjectLocation, stat: ObjectStat | None) -> dict[str, Any]:
+    """A copy in our storage as kept with its object, with the checksums the storage has of it."""
+    instance: dict[str, Any] = {"storage_id": location.storage_id, "key": location.key}
+    if stat is not None and stat.checksums:
+        instance["checksums"] = dict(sorted(stat.checksums.items()))
+    return instance
 
 
 class ObjectLedger:
@@ -98,7 +108,7 @@ class ObjectLedger:
             base = self._external(segment.object_id)
         else:
             base = self._stored(row, f"{path}.object_id", self._flow.container)
-            instances = [*orjson.loads(row.instances), *instances]
+            instances = [*orjson.loads(base.instances), *instances]
         text = to_json_text(instances)
         if len(text) > MAX_INSTANCES_BYTES:
             raise BadInput(
@@ -169,7 +179,11 @@ class ObjectLedger:
                 f" {content_type}",
                 field=field,
             )
-        return registered._replace(size=stat.size, content_type=found)
+        kept = [
+            stored_instance(ObjectLocation(i["storage_id"], i["key"]), stat)
+            for i in orjson.loads(row.instances)
+        ]
+        return registered._replace(size=stat.size, content_type=found, instances=to_json_text(kept))
 
     def _check_labels(self, segment: NewSegment, path: str) -> None:
         for url in segment.get_urls:

@@ -158,6 +158,7 @@ def url_choice(
     storage_tags: tuple[Tagged, ...] = (),
     expires_in: int | None = None,
     method: ReadMethod = "GET",
+    prefer_region: str | None = None,
 ) -> UrlChoice:
     """The wanted URLs. An empty list of labels asks for none, of storage ids for all (TAMS 8.2).
 
@@ -175,6 +176,7 @@ def url_choice(
         presigned=presigned,
         method=method,
         storage_tags=storage_tags,
+        prefer_region=prefer_region,
     )
 
 

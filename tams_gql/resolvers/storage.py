@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tams_gql.context import Context
+from tams_gql.media.keys import unique_name
 from tams_gql.media.port import MediaBackend, PutRequest, SignedRequest
 from tams_gql.model.errors import BadInput, Conflict, LimitExceeded, NotFound, ReadOnly
 from tams_gql.model.ids import new_id
@@ -15,9 +16,6 @@ from tams_gql.resolvers.idempotency import NO_KEY, Earlier, Idempotency, once
 from tams_gql.store.changes import ChangeSet, Expect, Insert
 from tams_gql.store.records import FlowRecord, ObjectRecord
 from tams_gql.store.tables import FLOWS, OBJECTS
-
-# Time for the answer to reach the client, beyond what the service promises.
-_GRACE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +58,9 @@ async def allocate_storage(
             )
         if object_ids is not None:
             await _refuse_taken(ctx, wanted)
-        keys = [media.new_key(i, flow_id=flow.id, now=_now(ctx)) for i in wanted]
+        keys = [_new_key(ctx, media, i, flow.id, minted=object_ids is None) for i in wanted]
         made = _Made(media, dict(zip(wanted, keys, strict=True)), content_type or flow.container)
-        await _allocate(ctx, flow, made, idempotency)
+        await _allocate(ctx, flow, made, idempotency, minted=object_ids is None)
         return _signed(ctx, made, ctx.limits.min_object_timeout)
 
     async def replay(earlier: Earlier) -> list[Allocation]:
@@ -122,9 +120,20 @@ def _now(ctx: Context) -> datetime:
     return datetime.fromtimestamp(ctx.services.now_us() / 1_000_000, UTC)
 
 
-async def _allocate(ctx: Context, flow: FlowRecord, made: _Made, idempotency: Idempotency) -> None:
+def _new_key(
+    ctx: Context, media: MediaBackend, object_id: str, flow_id: str, *, minted: bool
+) -> str:
+    # An id that a client has chosen may come back when its object has gone, but what is deleted
+    # under the old key must never be the new object.
+    name = object_id if minted else unique_name(object_id)
+    return media.new_key(name, flow_id=flow_id, now=_now(ctx))
+
+
+async def _allocate(
+    ctx: Context, flow: FlowRecord, made: _Made, idempotency: Idempotency, *, minted: bool
+) -> None:
     now_us = ctx.services.now_us()
-    lifetime = ctx.limits.min_object_timeout + _GRACE_SECONDS
+    lifetime = ctx.limits.min_object_timeout + ctx.limits.allocation_grace
     storage_id = made.media.backend.id
     rows = tuple(
         ObjectRecord(
@@ -151,7 +160,7 @@ async def _allocate(ctx: Context, flow: FlowRecord, made: _Made, idempotency: Id
     changes = ChangeSet(now_us)
     relied_on = {"read_only": False, "container": flow.container}
     changes.expect.append(Expect(FLOWS, (flow.id,), relied_on))
-    changes.insert.append(Insert(OBJECTS, OBJECTS.columns, rows))
+    changes.insert.append(Insert(OBJECTS, OBJECTS.columns, rows, minted))
     response = {"storage_id": storage_id, "keys": made.keys, "content_type": made.content_type}
     idempotency.remember(changes, response)
     await ctx.commit(changes)

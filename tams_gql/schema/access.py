@@ -7,7 +7,7 @@ from typing import Annotated
 import strawberry
 
 from tams_gql.context import Context
-from tams_gql.loaders.urls import AccessUrl, Instance, UrlChoice, instances_of
+from tams_gql.loaders.urls import AccessUrl, Instance, UrlChoice, by_preference, instances_of
 from tams_gql.media.port import ReadMethod
 from tams_gql.resolvers import objects
 from tams_gql.schema.fields import Info, arg, column
@@ -27,6 +27,9 @@ StorageTags = Annotated[
 ExpiresIn = Annotated[
     int | None, arg("Seconds that a presigned URL must live; default and maximum are settings.")
 ]
+PreferRegion = Annotated[
+    str | None, arg("URLs in storage backends of this region come first; the others follow.")
+]
 
 
 @strawberry.type(description="A URL that gives out an object's bytes.")
@@ -38,6 +41,14 @@ class GetUrl:
     presigned: bool = column("Whether the URL carries its own authorisation.")
     controlled: bool = column("Whether this service manages the copy behind it.")
     storage_id: strawberry.ID | None = column("The storage backend, where it is controlled.")
+
+
+@strawberry.type(description="A digest of the bytes.")
+class Checksum:
+    """A checksum that a storage backend keeps."""
+
+    algorithm: str = column("Such as `sha256`, `crc32c` or `md5`, in lower case.")
+    value: str = column("The digest in base64.")
 
 
 @strawberry.type(description="One copy of an object.")
@@ -56,6 +67,13 @@ class ObjectInstance:
     @strawberry.field(description="A URL that answers HEAD only, without giving out the bytes.")
     async def head_url(self, info: Info, expires_in: ExpiresIn = None) -> str | None:
         return await self._url(info.context, "HEAD", expires_in)
+
+    @strawberry.field(
+        description="What the storage backend had when the copy was registered or made."
+    )
+    def checksums(self) -> list[Checksum]:
+        _, instance = self.choice
+        return [Checksum(algorithm=name, value=v) for name, v in instance.checksums.items()]
 
     async def _url(self, ctx: Context, method: ReadMethod, expires_in: int | None) -> str | None:
         object_id, instance = self.choice
@@ -85,9 +103,9 @@ async def access_urls(ctx: Context, object_id: str, choice: UrlChoice) -> list[G
 
 
 def instances(ctx: Context, row: ObjectRecord) -> list[ObjectInstance]:
-    """The copies of an object."""
+    """The copies of an object, the preferred one first."""
     found = []
-    for instance in instances_of(row):
+    for instance in by_preference(instances_of(row), ctx.services.media):
         media = None if instance.storage_id is None else ctx.services.media.get(instance.storage_id)
         found.append(
             ObjectInstance(

@@ -65,13 +65,21 @@ class SetTagsInput:
     remove: list[str] | None = optional("Names of tags to remove; unknown names are ignored.")
 
 
-@strawberry.input(description="A copy of an object outside this service to register.")
+@strawberry.input(
+    description="A copy of an object: give `storageId` to have one made in a storage backend, or"
+    " `url` and `label` to register one outside this service."
+)
 class AddObjectInstanceInput:
-    """A new uncontrolled instance."""
+    """A new controlled or uncontrolled instance."""
 
     object_id: strawberry.ID = required("A registered object.")
-    url: str = required("An absolute http or https URL that answers GET with the same bytes.")
-    label: str = required("Tells the copies apart; not the label of a storage backend.")
+    storage_id: strawberry.ID | None = optional(
+        "A storage backend, into which the service copies the object in the background."
+    )
+    url: str | None = optional(
+        "An absolute http or https URL that answers GET with the same bytes."
+    )
+    label: str | None = optional("Tells the copies apart; not the label of a storage backend.")
 
 
 @strawberry.input(description="A copy of an object to remove: give `storageId` or `label`.")

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import strawberry
 
-from tams_gql.resolvers import objects
+from tams_gql.resolvers import copies, objects
 from tams_gql.schema.access import (
     ExpiresIn,
     GetUrl,
     Labels,
     ObjectInstance,
+    PreferRegion,
     Presigned,
     StorageIds,
     StorageTags,
@@ -19,6 +20,7 @@ from tams_gql.schema.access import (
     instances,
 )
 from tams_gql.schema.connections import After, Connection, First, paging
+from tams_gql.schema.copies import CopyRequest
 from tams_gql.schema.fields import Info, arg, column, resolved
 from tams_gql.schema.filters import FlowFilter, FlowOrder, flow_filter, flow_order
 from tams_gql.schema.nodes import FLOW, MEDIA_OBJECT
@@ -45,6 +47,13 @@ class MediaObject:
     def instances(parent: strawberry.Parent[ObjectRecord], info: Info) -> list[ObjectInstance]:
         return instances(info.context, parent)
 
+    @resolved(
+        "Copies to storage backends that were asked for, for a day after they are done.",
+        returns=list[CopyRequest],
+    )
+    async def copy_requests(parent: strawberry.Parent[ObjectRecord], info: Info) -> Any:
+        return await copies.copy_jobs(info.context, parent)
+
     @resolved("Its URLs, the preferred one first; minted when selected.")
     async def get_urls(
         parent: strawberry.Parent[ObjectRecord],
@@ -54,6 +63,7 @@ class MediaObject:
         presigned: Presigned = None,
         storage_tags: StorageTags = None,
         expires_in: ExpiresIn = None,
+        prefer_region: PreferRegion = None,
     ) -> list[GetUrl]:
         choice = objects.url_choice(
             info.context,
@@ -62,6 +72,7 @@ class MediaObject:
             presigned=presigned,
             storage_tags=tag_conditions(storage_tags, "storageTags"),
             expires_in=expires_in,
+            prefer_region=prefer_region,
         )
         return await access_urls(info.context, parent.id, choice)
 

@@ -12,6 +12,7 @@ from tams_gql.schema.access import (
     ExpiresIn,
     GetUrl,
     Labels,
+    PreferRegion,
     Presigned,
     StorageIds,
     StorageTags,
@@ -81,6 +82,7 @@ class Segment:
         presigned: Presigned = None,
         storage_tags: StorageTags = None,
         expires_in: ExpiresIn = None,
+        prefer_region: PreferRegion = None,
     ) -> list[GetUrl]:
         choice = objects.url_choice(
             info.context,
@@ -89,5 +91,6 @@ class Segment:
             presigned=presigned,
             storage_tags=tag_conditions(storage_tags, "storageTags"),
             expires_in=expires_in,
+            prefer_region=prefer_region,
         )
         return await access_urls(info.context, parent.object_id, choice)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import strawberry
 
-from tams_gql.events.feed import Event as LogEvent
+from tams_gql.events.ring import Event as LogEvent
 from tams_gql.model.events import EventType
 from tams_gql.model.time import TimeRange as Range
 from tams_gql.resolvers import live

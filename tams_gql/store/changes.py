@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tams_gql.store.scan import Value, Where
-from tams_gql.store.tables import Table
+from tams_gql.store.tables import EVENTS, FLOW_COUNTERS, Table
 
 Row = tuple[Value, ...]
 
@@ -31,11 +31,17 @@ class Expect:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """New rows; ``Stale`` if one of the keys is taken. Record times are microseconds UTC."""
+    """New rows; ``Stale`` if one of the keys is taken. Record times are microseconds UTC.
+
+    A row of ``FLOWS`` brings its ``FLOW_COUNTERS``, all zero. ``minted`` promises that no other
+    writer can choose these keys, because they hold enough randomness of this process: a backend
+    without unique keys then need not keep other writers away from them.
+    """
 
     table: Table
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    minted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,10 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove the rows that match; ``Stale`` if ``count`` is given and they are not so many."""
+    """Remove the rows that match; ``Stale`` if ``count`` is given and they are not so many.
+
+    A row of ``FLOWS`` takes its ``FLOW_COUNTERS`` with it, its segments not.
+    """
 
     table: Table
     where: tuple[Where, ...]
@@ -122,7 +131,8 @@ class ChangeSet:
     """What one operation changes.
 
     Applied in this order: expectations, removal of segments, deletes, updates, inserts, new
-    segments, references, events.
+    segments, references, events. Rows of ``FLOW_COUNTERS`` and ``EVENTS`` are the store's own:
+    naming them in a delete, update or insert is a ``ValueError``.
     """
 
     now_us: int
@@ -147,3 +157,14 @@ class Committed:
 
     position: str
     removed: tuple[int, ...]
+
+
+_OWN = (FLOW_COUNTERS, EVENTS)
+
+
+def refuse_own_rows(changes: ChangeSet) -> None:
+    """Raise ``ValueError`` if a change set writes rows that the store keeps by itself."""
+    for parts in (changes.delete, changes.update, changes.insert):
+        for table in (part.table for part in parts):
+            if table in _OWN:
+                raise ValueError(f"{table.name}: the store keeps these rows itself")

@@ -63,27 +63,50 @@ class ReadSession(Protocol):
 
 
 class ChangeLog(Protocol):
-    """The events of every committed change, in commit order."""
+    """The events of every committed change, in one order of commits.
+
+    A position stands for a set of events: those that a reader has had who is there. It is text of
+    ``[0-9a-z.-]``, at most 4,096 of them, and means something to its log only. Two positions need
+    not include one another, so they are compared by ``covers``, never as text. The position of an
+    event includes that event, those before it and nothing that has yet to be read after it.
+    """
 
     @property
     def log_id(self) -> str:
         """Identifies this log, so that a cursor of another catalog is recognised."""
         ...
 
+    def covers(self, position: str, other: str) -> bool:
+        """Whether everything up to ``other`` is up to ``position`` too.
+
+        ``BadInput`` if one of them is no position of this log.
+        """
+        ...
+
+    def union(self, position: str, other: str) -> str:
+        """Where a reader is who has had everything up to both. ``BadInput`` as ``covers``."""
+        ...
+
     async def head(self) -> str:
-        """The position of the newest event; everything after it is still to come."""
+        """Where the log ends; everything after it is still to come."""
         ...
 
     async def floor(self) -> str:
-        """The newest position that retention has removed; reading after an older one is refused."""
+        """What retention has removed; to read after a position that does not cover it is refused."""
         ...
 
     async def events(self, after: str, limit: int, where: tuple[Where, ...] = ()) -> pa.RecordBatch:
-        """Up to ``limit`` rows of ``EVENTS`` after a position that match, in order."""
+        """Up to ``limit`` rows of ``EVENTS`` after a position that match, in order.
+
+        ``BadInput`` if it is no position of this log.
+        """
         ...
 
     async def changed(self) -> bool:
-        """Whether another process may have committed since the last call. Cheap."""
+        """Whether to look for what other processes have committed since it was last said so.
+
+        True at the latest some tenths of a second after a commit. Cheap.
+        """
         ...
 
     def on_commit(self, callback: Callable[[], None]) -> None:
@@ -107,8 +130,13 @@ class CatalogStore(Protocol):
         """A consistent view for the reads of one request, opened by the first of them."""
         ...
 
-    async def commit(self, changes: ChangeSet) -> Committed:
+    async def commit(self, changes: ChangeSet, seen: ReadSession | None = None) -> Committed:
         """Apply a change set atomically and durably.
+
+        ``seen`` is the session of this store whose reads the change set is based on. It is over
+        from now on: the store either closes it before it waits for anything, or goes on in its
+        transaction, so that what was read need not be read again. Its owner still leaves its
+        context, which then costs nothing.
 
         Raises ``Stale`` if an expectation fails, ``Unavailable`` if the store cannot be reached,
         ``BadInput`` if the durations or sizes of a flow's segments add up to more than an int64,

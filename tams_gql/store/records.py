@@ -15,6 +15,7 @@ from tams_gql.store.tables import (
     COLLECTIONS,
     FLOW_COUNTERS,
     FLOWS,
+    JOBS,
     OBJECTS,
     PROFILES,
     SEGMENTS,
@@ -153,6 +154,24 @@ class MemberRecord(NamedTuple):
     child_source_id: str
 
 
+class JobRecord(NamedTuple):
+    """A row of ``jobs``."""
+
+    id: str
+    kind: str
+    state: str
+    object_id: str | None
+    body: str
+    due: int | None
+    owner: str | None
+    attempts: int
+    done_bytes: int | None
+    total_bytes: int | None
+    error: str | None
+    created: int
+    updated: int
+
+
 R = TypeVar(
     "R",
     SourceRecord,
@@ -162,6 +181,7 @@ R = TypeVar(
     ObjectRecord,
     ProfileRecord,
     MemberRecord,
+    JobRecord,
 )
 
 RECORD_TABLES: dict[type[tuple[Any, ...]], Table] = {
@@ -172,6 +192,7 @@ RECORD_TABLES: dict[type[tuple[Any, ...]], Table] = {
     ObjectRecord: OBJECTS,
     ProfileRecord: PROFILES,
     MemberRecord: COLLECTIONS,
+    JobRecord: JOBS,
 }
 
 

@@ -223,6 +223,27 @@ RECEIPTS = Table(
     key=("key",),
 )
 
+# Work that outlives the request and the process that asked for it.
+JOBS = Table(
+    "jobs",
+    _schema(
+        id=_TEXT,
+        kind=_TEXT,
+        state=_TEXT,  # 'waiting', 'running', 'done' or 'failed'
+        object_id=_TEXT,
+        body=_TEXT,  # what is to be done
+        due=_TIME,  # when to begin or to try again, while running the end of the lease; NULL: never
+        owner=_TEXT,  # the worker that runs it
+        attempts=_INT,  # begun so far, this one included
+        done_bytes=_INT,
+        total_bytes=_INT,
+        error=_TEXT,  # of the last attempt
+        created=_TIME,
+        updated=_TIME,
+    ),
+    key=("id",),
+)
+
 SERVICE = Table("service", _schema(name=_TEXT, value=_TEXT), key=("name",))
 
 TABLES = (
@@ -236,5 +257,6 @@ TABLES = (
     COLLECTIONS,
     EVENTS,
     RECEIPTS,
+    JOBS,
     SERVICE,
 )

@@ -72,7 +72,7 @@ def test_version_and_unknown_commands() -> None:
     assert "No such command 'server'" in unknown.output
 
 
-@pytest.mark.parametrize("name", ["serve", "demo", "health", "migrate"])
+@pytest.mark.parametrize("name", ["serve", "demo", "worker", "gc", "health", "migrate", "doctor"])
 def test_every_setting_but_secrets_is_an_option(name: str) -> None:
     command = main.get_command(click.Context(main), name)
     assert command is not None

@@ -20,12 +20,15 @@ from tams_gql.cli.demo import welcome
 from tams_gql.http.explorer.queries import QUERIES
 from tams_gql.schema import print_sdl
 from tams_gql.settings import Settings
+from tests.vast_emulator import Emulator
 
 Start = Callable[..., Any]
 READY = r"GraphiQL +http://127\.0\.0\.1:(\d+)/graphql"
 LOADED = "Loading has ended"
 PROGRAMME = """{ sources(search: "programme", orderBy: {field: LABEL}) {
   nodes { id label flows(orderBy: {field: LABEL}) { nodes { id label timerange } } } } }"""
+PROGRAMME_SEGMENTS = """{ sources(search: "programme", orderBy: {field: LABEL}) {
+  nodes { flows { nodes { segments(first: 5) { nodes { getUrls { url } } } } } } } }"""
 STORED = r"Demo programme: (\d+ segments stored|already stored)"
 
 
@@ -69,6 +72,42 @@ def test_ctrl_c_ends_the_client_too(stand_in: Start, client: str, most: float) -
     assert (code, took < most) == (0, True)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_the_demo_plays_on_a_cluster_and_keeps_its_media_here(start: Start, tmp_path: Path) -> None:
+    with Emulator("media-db") as cluster:
+        server = start(
+            [sys.executable, "-m", "tams_gql", "demo"],
+            TAMS_PORT="0",
+            TAMS_DATA_DIR=str(tmp_path / "data"),
+            TAMS_STORE="vast",
+            TAMS_VAST_ENDPOINTS=cluster.url,
+            TAMS_VAST_ACCESS_KEY="AK",
+            TAMS_VAST_SECRET_KEY="SK",
+            TAMS_VAST_BUCKET="media-db",
+        )
+        port = server.wait_for(READY)[1]
+        assert "Data       schema tams in bucket media-db of the VAST cluster" in server.output
+        assert server.wait_for(STORED, 120)[1].endswith("segments stored")
+        server.wait_for("Demo live channel", 30)
+        query = {"query": PROGRAMME_SEGMENTS}
+        answer = httpx.post(f"http://127.0.0.1:{port}/graphql", json=query, trust_env=False)
+        assert server.stop(signal.SIGINT, 20)[0] == 0
+        assert cluster.open_transactions() == []
+    assert "ERROR" not in server.output
+    sources = answer.json()["data"]["sources"]["nodes"]
+    assert [len(node["flows"]["nodes"]) for node in sources] == [1, 1, 2]
+    urls = [
+        segment["getUrls"][0]["url"]
+        for node in sources
+        for flow in node["flows"]["nodes"]
+        for segment in flow["segments"]["nodes"]
+    ]
+    assert len(urls) == 3 * 5
+    assert all(url.startswith(f"http://127.0.0.1:{port}/media/") for url in urls)
+    assert not (tmp_path / "data" / "catalog.sqlite3").exists()
+    stored = [p for p in (tmp_path / "data" / "media" / "objects").rglob("*") if p.is_file()]
+    assert len(stored) >= 90
 
 
 def test_a_second_start_is_fast_and_finds_the_programme(start: Start, tmp_path: Path) -> None:

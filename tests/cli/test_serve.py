@@ -147,7 +147,8 @@ def test_wrong_settings_are_listed_together_and_end_with_code_2(start: Start) ->
     assert server.output == (
         "tams-gql: 4 settings are wrong:\n"
         "  TAMS_PROT: unknown setting; did you mean TAMS_PORT?\n"
+        "  TAMS_STORE='vast': must be given together with TAMS_VAST_ENDPOINTS and "
+        "TAMS_VAST_ACCESS_KEY and TAMS_VAST_SECRET_KEY and TAMS_VAST_BUCKET, which are not set\n"
         "  TAMS_PORT='many': must be a whole number from 0 to 65,535\n"
         "  --log-level='loud': must be debug or info or warning or error\n"
-        "  TAMS_STORE='vast': must be embedded\n"
     )

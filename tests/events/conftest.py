@@ -1,4 +1,4 @@
-"""A change log in a real embedded catalog."""
+"""A change log in a real catalog of each backend."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from tams_gql.store.embedded import EmbeddedStore
+from tams_gql.store.port import CatalogStore
+from tests.store.backends import NEW, Backend
+
+
+@pytest.fixture(params=sorted(NEW))
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """An empty catalog."""
+    directory = tmp_path / "catalog-0"
+    directory.mkdir()
+    return NEW[request.param](directory)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
-    """An empty catalog."""
-    opened = await EmbeddedStore.open(tmp_path / "catalog.sqlite3", synchronous="normal")
+async def store(backend: Backend) -> AsyncIterator[CatalogStore]:
+    """A store on the empty catalog."""
+    opened = await backend.open()
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def another(tmp_path: Path, store: EmbeddedStore) -> AsyncIterator[EmbeddedStore]:
+async def another(backend: Backend, store: CatalogStore) -> AsyncIterator[CatalogStore]:
     """The same catalog as another process has it open."""
-    opened = await EmbeddedStore.open(tmp_path / "catalog.sqlite3", synchronous="normal")
+    opened = await backend.open()
     yield opened
     await opened.close()

@@ -18,7 +18,7 @@ from tams_gql.events.cursor import decode_cursor
 from tams_gql.events.feed import EventFeed
 from tams_gql.model.errors import CursorExpired, Unavailable
 from tams_gql.store.embedded import EmbeddedStore
-from tams_gql.store.port import ChangeLog
+from tams_gql.store.port import CatalogStore, ChangeLog
 from tests.store.build import NOW, changes, event
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -26,7 +26,7 @@ RING = 2048  # events that the feed keeps; more is read from the log
 
 
 @pytest.fixture
-async def feed(store: EmbeddedStore) -> AsyncIterator[EventFeed]:
+async def feed(store: CatalogStore) -> AsyncIterator[EventFeed]:
     async with running(store.log) as feed:
         yield feed
 
@@ -42,7 +42,7 @@ async def running(log: ChangeLog) -> AsyncIterator[EventFeed]:
         await feed.stop()
 
 
-async def commit(store: EmbeddedStore, *names: str, created: int = NOW) -> str:
+async def commit(store: CatalogStore, *names: str, created: int = NOW) -> str:
     """Commit events that carry these names; the position after them."""
     events = [event(f'{{"name": "{name}"}}') for name in names]
     return (await store.commit(changes(events=events, now_us=created))).position
@@ -87,7 +87,7 @@ def names(first: int, last: int) -> list[str]:
     return [str(number) for number in range(first, last)]
 
 
-async def test_what_is_committed_arrives_in_order(store: EmbeddedStore, feed: EventFeed) -> None:
+async def test_what_is_committed_arrives_in_order(store: CatalogStore, feed: EventFeed) -> None:
     async with reading(feed) as reader:
         waiting = asyncio.create_task(reader.take(3))
         await commit(store, "a", "b")
@@ -95,28 +95,29 @@ async def test_what_is_committed_arrives_in_order(store: EmbeddedStore, feed: Ev
         assert await waiting == ["a", "b", "c"]
 
 
-async def test_a_position_is_where_it_goes_on(store: EmbeddedStore, feed: EventFeed) -> None:
+async def test_a_position_is_where_it_goes_on(store: CatalogStore, feed: EventFeed) -> None:
+    start = await feed.head()
     await commit(store, "a", "b")
     position = await commit(store, "c")
     await commit(store, "d")
-    async with reading(feed, position) as reader, reading(feed, "0" * 16) as whole:
+    async with reading(feed, position) as reader, reading(feed, start) as whole:
         assert await reader.take(1) == ["d"]
         assert await whole.take(4) == ["a", "b", "c", "d"]
         await commit(store, "e")
         assert (await reader.take(1), await whole.take(1)) == (["e"], ["e"])
 
 
-async def test_events_carry_what_the_log_has(store: EmbeddedStore, feed: EventFeed) -> None:
+async def test_events_carry_what_the_log_has(store: CatalogStore, feed: EventFeed) -> None:
     rows = [event('{"a": [1]}', type="flows/deleted", flow_id="f", source_id="s")]
     position = (await store.commit(changes(events=rows))).position
-    (found,) = await feed.read("0" * 16, 10)
+    (found,) = await feed.read(await feed.floor(), 10)
     assert (found.type, found.created, found.body) == ("flows/deleted", NOW, {"a": [1]})
     assert (found.flow_id, found.source_id, found.position) == ("f", "s", position)
     assert decode_cursor(store.log.log_id, found.cursor) == position
     assert found.cursor == feed.cursor(position)
 
 
-async def test_subscribers_share_the_events(store: EmbeddedStore, feed: EventFeed) -> None:
+async def test_subscribers_share_the_events(store: CatalogStore, feed: EventFeed) -> None:
     head = await feed.head()
     async with aclosing(feed.follow(head)) as one, aclosing(feed.follow(head)) as other:
         waiting = [asyncio.ensure_future(anext(portions)) for portions in (one, other)]
@@ -126,13 +127,14 @@ async def test_subscribers_share_the_events(store: EmbeddedStore, feed: EventFee
         assert first[0] is second[0]
 
 
-async def test_the_log_is_read_once_for_all_subscribers(store: EmbeddedStore) -> None:
+async def test_the_log_is_read_once_for_all_subscribers(store: CatalogStore) -> None:
     log = CountingLog(store.log)
     async with running(log) as feed:
         readers = [Reader(feed, await feed.head()) for _ in range(20)]
         waiting = [asyncio.create_task(reader.take(1)) for reader in readers]
         await settled(feed, 20)
         assert feed.subscribers == 20
+        log.others_are_quiet = True
         before = log.reads
         await commit(store, "a")
         assert await asyncio.gather(*waiting) == [["a"]] * 20
@@ -141,8 +143,8 @@ async def test_the_log_is_read_once_for_all_subscribers(store: EmbeddedStore) ->
             await reader.close()
 
 
-async def test_without_subscribers_the_log_is_left_alone(store: EmbeddedStore) -> None:
-    log = CountingLog(store.log)
+async def test_without_subscribers_the_log_is_left_alone(store: CatalogStore) -> None:
+    log, start = CountingLog(store.log), await store.log.head()
     async with running(log) as feed:
         async with reading(feed) as reader:
             await commit(store, "a")
@@ -156,14 +158,14 @@ async def test_without_subscribers_the_log_is_left_alone(store: EmbeddedStore) -
             await asyncio.sleep(0.005)
         assert log.reads == before
         # and it begins again where the log is now, also for one who asks for more
-        async with reading(feed) as late, reading(feed, "0" * 16) as whole:
+        async with reading(feed) as late, reading(feed, start) as whole:
             await commit(store, "c")
             assert await late.take(1) == ["c"]
             assert await whole.take(8) == ["a", "b", *names(0, 5), "c"]
 
 
 async def test_a_slow_one_falls_out_of_the_ring_and_misses_nothing(
-    store: EmbeddedStore, feed: EventFeed
+    store: CatalogStore, feed: EventFeed
 ) -> None:
     async with reading(feed) as slow, reading(feed) as quick:
         await commit(store, "0")
@@ -179,7 +181,7 @@ async def test_a_slow_one_falls_out_of_the_ring_and_misses_nothing(
 
 
 async def test_one_commit_larger_than_the_ring_arrives_whole(
-    store: EmbeddedStore, feed: EventFeed
+    store: CatalogStore, feed: EventFeed
 ) -> None:
     async with reading(feed) as reader:
         waiting = asyncio.create_task(reader.take(3 * RING))
@@ -189,7 +191,7 @@ async def test_one_commit_larger_than_the_ring_arrives_whole(
 
 
 async def test_a_position_behind_the_retention_is_refused(
-    store: EmbeddedStore, feed: EventFeed
+    store: CatalogStore, feed: EventFeed
 ) -> None:
     old = await commit(store, "a", created=NOW)
     kept = await commit(store, "b", created=NOW)
@@ -205,7 +207,7 @@ async def test_a_position_behind_the_retention_is_refused(
 
 
 async def test_one_that_falls_behind_the_retention_is_told(
-    store: EmbeddedStore, feed: EventFeed
+    store: CatalogStore, feed: EventFeed
 ) -> None:
     async with reading(feed) as slow, reading(feed) as quick:
         await commit(store, "0")
@@ -222,7 +224,7 @@ async def test_one_that_falls_behind_the_retention_is_told(
 
 
 async def test_a_commit_of_another_process_is_found_by_looking(
-    store: EmbeddedStore, another: EmbeddedStore, feed: EventFeed
+    store: CatalogStore, another: CatalogStore, feed: EventFeed
 ) -> None:
     async with reading(feed) as reader:
         for number in range(20):
@@ -234,7 +236,7 @@ async def test_a_commit_of_another_process_is_found_by_looking(
 
 
 async def test_leaving_takes_a_subscriber_off_the_count(
-    store: EmbeddedStore, feed: EventFeed
+    store: CatalogStore, feed: EventFeed
 ) -> None:
     tasks = [asyncio.create_task(Reader(feed, await feed.head()).take(1)) for _ in range(3)]
     await until(lambda: feed.subscribers == 3)
@@ -246,7 +248,7 @@ async def test_leaving_takes_a_subscriber_off_the_count(
 
 
 async def test_a_log_that_does_not_answer_is_asked_again(
-    store: EmbeddedStore, caplog: pytest.LogCaptureFixture
+    store: CatalogStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = CountingLog(store.log)
     async with running(log) as feed, reading(feed) as reader:
@@ -263,6 +265,16 @@ async def test_a_log_that_does_not_answer_is_asked_again(
     ]
 
 
+async def test_a_log_that_does_not_answer_at_first_is_asked_again(store: CatalogStore) -> None:
+    log, start = CountingLog(store.log), await store.log.head()
+    await commit(store, "a")
+    log.others_are_quiet = True
+    log.head_failures.append(Unavailable("the disk is gone"))
+    async with running(log) as feed, reading(feed, start) as reader:
+        assert await reader.take(1) == ["a"]
+    assert log.head_failures == []
+
+
 plans = st.lists(
     st.one_of(
         st.tuples(st.just("commit"), st.integers(1, 5)),
@@ -274,10 +286,12 @@ plans = st.lists(
 )
 
 
+# The cluster's log has its own such test, with commits that come late: ``test_frontiers``.
+@pytest.mark.parametrize("backend", ["embedded"], indirect=True)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=plans)
 async def test_everybody_gets_exactly_the_rest_of_the_log(
-    store: EmbeddedStore, feed: EventFeed, plan: list[tuple[str, int]]
+    store: CatalogStore, feed: EventFeed, plan: list[tuple[str, int]]
 ) -> None:
     # given
     positions, log = [await feed.head()], [""]
@@ -304,11 +318,12 @@ async def test_everybody_gets_exactly_the_rest_of_the_log(
         await reader.close()
 
 
-async def test_a_writer_and_many_readers_at_once(store: EmbeddedStore, feed: EventFeed) -> None:
+async def test_a_writer_and_many_readers_at_once(store: CatalogStore, feed: EventFeed) -> None:
     dice, positions = random.Random(7), [await feed.head()]
+    total = 300 if isinstance(store, EmbeddedStore) else 60
 
     async def write() -> None:
-        for number in range(300):
+        for number in range(total):
             positions.append(await commit(store, str(number)))
             if dice.random() < 0.2:
                 await asyncio.sleep(0)
@@ -317,8 +332,8 @@ async def test_a_writer_and_many_readers_at_once(store: EmbeddedStore, feed: Eve
         await asyncio.sleep(dice.random() / 20)
         at = dice.randrange(len(positions))
         async with reading(feed, positions[at]) as reader:
-            for start in range(at, 300, 60):
-                size = min(60, 300 - start)
+            for start in range(at, total, 60):
+                size = min(60, total - start)
                 assert await reader.take(size) == names(start, start + size)
                 await asyncio.sleep(dice.random() / 50)
 
@@ -335,12 +350,22 @@ class CountingLog:
         self._log = log
         self.reads = 0
         self.failures: list[Exception] = []
+        self.head_failures: list[Exception] = []
+        self.others_are_quiet = False
 
     @property
     def log_id(self) -> str:
         return self._log.log_id
 
+    def covers(self, position: str, other: str) -> bool:
+        return self._log.covers(position, other)
+
+    def union(self, position: str, other: str) -> str:
+        return self._log.union(position, other)
+
     async def head(self) -> str:
+        if self.head_failures:
+            raise self.head_failures.pop()
         return await self._log.head()
 
     async def floor(self) -> str:
@@ -353,7 +378,7 @@ class CountingLog:
         return await self._log.events(after, limit, *rest)
 
     async def changed(self) -> bool:
-        return await self._log.changed()
+        return not self.others_are_quiet and await self._log.changed()
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         self._log.on_commit(callback)

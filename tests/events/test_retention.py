@@ -10,8 +10,7 @@ import pytest
 
 from tams_gql.events.retention import keep_log_short
 from tams_gql.model.errors import Unavailable
-from tams_gql.store.embedded import EmbeddedStore
-from tams_gql.store.port import ChangeLog
+from tams_gql.store.port import CatalogStore, ChangeLog
 from tests.store.build import NOW, changes, event
 from tests.waiting import until
 
@@ -22,7 +21,7 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 
 async def test_what_is_older_than_the_retention_goes(
-    store: EmbeddedStore, caplog: pytest.LogCaptureFixture
+    store: CatalogStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     # given events of 11, 10 and 9 seconds ago
     caplog.set_level(logging.INFO)

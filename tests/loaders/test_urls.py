@@ -84,3 +84,50 @@ async def test_urls_are_chosen_by_the_tags_of_their_backend(
     loader = urls_by_object(DataLoader(rows), _MEDIA)
     found = await loader.load(("o", UrlChoice(expires_in=60, storage_tags=(condition,))))
     assert [url.label for url in found] == labels
+
+
+_EAST = "33333333-3333-4333-8333-333333333333"
+_WEST = "44444444-4444-4444-8444-444444444444"
+_PLACES: list[Any] = [
+    _Signing(StorageBackend(_FAST, "fast")),
+    _Signing(StorageBackend(_EAST, "east", region="east")),
+    _Signing(StorageBackend(_SLOW, "slow", default=True)),
+    _Signing(StorageBackend(_WEST, "west", region="west")),
+]
+_ADDED = [
+    {"url": "https://elsewhere/k", "label": "elsewhere"},
+    {"storage_id": _WEST, "key": "k"},
+    {"storage_id": "55555555-5555-4555-8555-555555555555", "key": "k"},
+    {"storage_id": _SLOW, "key": "k"},
+    {"url": "https://other/k", "label": "other"},
+    {"storage_id": _EAST, "key": "k"},
+    {"storage_id": _FAST, "key": "k"},
+]
+
+
+@pytest.mark.parametrize(
+    ("choice", "labels"),
+    [
+        ({}, ["slow", "fast", "east", "west", "elsewhere", "other"]),
+        ({"prefer_region": "west"}, ["west", "slow", "fast", "east", "elsewhere", "other"]),
+        ({"prefer_region": "none"}, ["slow", "fast", "east", "west", "elsewhere", "other"]),
+        ({"prefer_region": "east", "presigned": False}, ["elsewhere", "other"]),
+        (
+            {"prefer_region": "east", "labels": frozenset(("other", "fast", "east"))},
+            ["east", "fast", "other"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("instances", [_ADDED, [*_ADDED[:4], *_ADDED[:3:-1]]])
+async def test_the_preferred_url_is_first(
+    instances: list[dict[str, str]], choice: dict[str, Any], labels: list[str]
+) -> None:
+    """First the region, then the default, then the configuration, at last what is not ours."""
+    row = _ROW._replace(instances=orjson.dumps(instances).decode())
+
+    async def rows(ids: list[str]) -> list[ObjectRecord | None]:
+        return [row for _ in ids]
+
+    loader = urls_by_object(DataLoader(rows), MediaRegistry(_PLACES))
+    found = await loader.load(("o", UrlChoice(expires_in=60, **choice)))
+    assert [url.label for url in found] == labels

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tams_gql.media.port import MAX_EXPIRES_IN, MediaBackend, ObjectStat, PutRequest, SignedRequest
-from tams_gql.model.errors import BadInput
+from tams_gql.model.errors import BadInput, NotFound
 
 FLOW = "bd5b7a9f-5c5f-4d3a-8a56-9d5fd4c2ff30"
 MPEG_TS = "video/mp2t"
@@ -263,6 +263,79 @@ def test_a_life_span_out_of_bounds_is_refused(media: MediaBackend, expires_in: i
 def test_a_malformed_content_type_is_refused(media: MediaBackend, content_type: str) -> None:
     with pytest.raises(BadInput, match="must be a MIME type without parameters"):
         media.sign_put([PutRequest("key", content_type)], expires_in=60)
+
+
+async def test_a_copy_is_an_object_of_its_own(
+    media: MediaBackend, client: httpx.AsyncClient
+) -> None:
+    # given
+    source, key = allocate(media, unique("ü & source")), allocate(media, unique("ü & copy"))
+    await upload(media, client, source, b"0123456789", "audio/mp4")
+    told: list[tuple[int, int]] = []
+    # when
+    assert media.can_copy_from(media)
+    copied = await media.copy_from(media, source, key, progress=lambda *now: told.append(now))
+    await media.delete([source])
+    # then
+    answer = await client.get(get_url(media, key))
+    assert (answer.content, answer.headers["content-type"]) == (b"0123456789", "audio/mp4")
+    assert [copied] == await media.stat([key])
+    assert (copied.size, copied.content_type) == (10, "audio/mp4")
+    assert told[-1] == (10, 10)
+
+
+async def test_a_copy_replaces_what_was_there(
+    media: MediaBackend, client: httpx.AsyncClient
+) -> None:
+    source, key = allocate(media, unique()), allocate(media, unique())
+    await upload(media, client, source, b"new")
+    await upload(media, client, key, b"older", "audio/mp4")
+    for _ in range(2):
+        await media.copy_from(media, source, key)
+        answer = await client.get(get_url(media, key))
+        assert (answer.content, answer.headers["content-type"]) == (b"new", MPEG_TS)
+
+
+async def test_an_object_copied_onto_itself_stays(
+    media: MediaBackend, client: httpx.AsyncClient
+) -> None:
+    key = allocate(media, unique())
+    await upload(media, client, key, b"bytes")
+    copied = await media.copy_from(media, key, key)
+    assert (copied.size, copied.content_type) == (5, MPEG_TS)
+    assert (await client.get(get_url(media, key))).content == b"bytes"
+
+
+async def test_what_is_not_there_cannot_be_copied(
+    media: MediaBackend, client: httpx.AsyncClient
+) -> None:
+    key = allocate(media, unique())
+    await upload(media, client, key, b"kept")
+    with pytest.raises(NotFound):
+        await media.copy_from(media, allocate(media, unique()), key)
+    assert (await client.get(get_url(media, key))).content == b"kept"
+
+
+async def test_all_objects_below_a_prefix_are_listed(
+    media: MediaBackend, client: httpx.AsyncClient
+) -> None:
+    # given
+    mark = unique("ü+ %&<list>")
+    keys = [allocate(media, f"{mark}/{name}") for name in ("a", "b b", "日本/&amp;", "~")]
+    for size, key in enumerate(keys):
+        await upload(media, client, key, b"x" * size)
+    await upload(media, client, allocate(media, unique()), b"another")
+    await media.delete([keys[3]])
+    # when
+    prefix = keys[0].removesuffix("a")
+    listed = [found async for found in media.list_objects(prefix)]
+    # then
+    assert sorted((found.key, found.size) for found in listed) == sorted(
+        (key, size) for size, key in enumerate(keys[:3])
+    )
+    assert all(abs(f.modified - datetime.now(UTC)) < timedelta(minutes=1) for f in listed)
+    assert {found.key async for found in media.list_objects()} >= set(keys[:3])
+    assert [found async for found in media.list_objects(f"{prefix}none")] == []
 
 
 async def test_a_working_backend_says_so(media: MediaBackend) -> None:

@@ -230,7 +230,8 @@ async def _told(store: CatalogStore) -> _Told:
     while True:
         batch = await store.log.events(position, _READ_AT_ONCE)
         for event in batch.to_pylist():
-            assert event["position"] > position
+            assert store.log.covers(event["position"], position)
+            assert not store.log.covers(position, event["position"])
             position = event["position"]
             told.take(event["type"], orjson.loads(event["body"]))
         if batch.num_rows < _READ_AT_ONCE:

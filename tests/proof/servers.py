@@ -11,8 +11,10 @@ from pathlib import Path
 
 import httpx
 
-from tams_gql.store.embedded import EmbeddedStore
-from tests.catalog import PATIENCE_SECONDS
+from tams_gql.store.port import CatalogStore
+from tams_gql.store_choice import open_store
+from tests.catalog import PATIENCE_SECONDS, quick_settings
+from tests.chosen_store import store_environment
 from tests.gql import GraphQL
 from tests.processes import Process
 
@@ -26,7 +28,8 @@ class Server:
         data_dir.mkdir(exist_ok=True)
         self.data_dir = data_dir
         settings = {"TAMS_PORT": "0", "TAMS_DATA_DIR": str(data_dir), "TAMS_LOG_LEVEL": "info"}
-        self._process = Process(_SERVE, {**settings, **env}, data_dir.parent)
+        chosen = store_environment(data_dir)
+        self._process = Process(_SERVE, {**settings, **chosen, **env}, data_dir.parent)
         self._url: str | None = None
 
     @property
@@ -73,9 +76,9 @@ async def client(url: str) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def opened(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
+async def opened(data_dir: Path) -> AsyncIterator[CatalogStore]:
     """The store of a catalog, beside or without servers."""
-    store = await EmbeddedStore.open(data_dir / "catalog.sqlite3", synchronous="normal")
+    store = await open_store(quick_settings(data_dir))
     try:
         yield store
     finally:

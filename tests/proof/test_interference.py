@@ -11,6 +11,7 @@ import pytest
 from tams_gql.context import Services
 from tams_gql.model.ids import new_id
 from tams_gql.store.changes import ChangeSet, Committed
+from tams_gql.store.port import ReadSession
 from tests import seed
 from tests.catalog import Catalog, quick_settings, running
 from tests.failing import FailingStore
@@ -26,8 +27,8 @@ class InterferingStore(FailingStore):
 
     act: Act | None = None
 
-    async def commit(self, changes: ChangeSet) -> Committed:
-        done = await super().commit(changes)
+    async def commit(self, changes: ChangeSet, seen: ReadSession | None = None) -> Committed:
+        done = await super().commit(changes, seen)
         if changes.events and self.act is not None:
             act, self.act = self.act, None
             await act()

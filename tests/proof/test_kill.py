@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.catalog import quick_settings
 from tests.proof.audit import audit
 from tests.proof.servers import Server, Start, client, opened
 from tests.proof.writers import Writer, write_together
@@ -53,8 +54,10 @@ async def check_what_is_left(server: Server, data_dir: Path, writers: list[Write
     await settle(server, writers)
     async with opened(data_dir) as store:
         await audit(store)
-    with closing(sqlite3.connect(data_dir / "catalog.sqlite3")) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    settings = quick_settings(data_dir)
+    if settings.store == "embedded":
+        with closing(sqlite3.connect(settings.catalog_file)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 async def test_nothing_acknowledged_is_lost_and_nothing_is_half_written(

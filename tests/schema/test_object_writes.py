@@ -17,7 +17,7 @@ from tests.gql import Data, GraphQL, refusal
 from tests.recording import watched
 from tests.schema.full_flows import INIT_VIDEO
 from tests.seed import Seed, external
-from tests.waiting import until
+from tests.waiting import eventually, until
 
 OBJECTS = """
 query Objects($filter: ObjectFilter, $first: Int, $after: String) {
@@ -192,7 +192,11 @@ async def test_copies_are_added_and_removed(catalog: Catalog, seed: Seed) -> Non
     given = {"objectId": object_id, "label": "local"}
     done = await catalog.gql.execute(REMOVE, {"input": given})
     assert done["removeObjectInstance"]["object"] == {"instances": [{"label": "copy"}]}
-    assert (await catalog.http.get(url)).status_code == 404
+
+    async def is_gone() -> bool:
+        return (await catalog.http.get(url)).status_code == 404
+
+    await eventually(is_gone)
 
 
 async def test_copies_that_are_refused_leave_no_trace(catalog: Catalog, seed: Seed) -> None:
@@ -248,7 +252,7 @@ async def test_an_object_without_users_is_kept_for_a_while_and_then_goes(tmp_pat
         seed, gql = Seed(catalog.gql, catalog.http), catalog.gql
         flow_id = await seed.flow()
         used, orphan = await seed.segments(flow_id, "[0:0_10:0)", "[10:0_20:0)")
-        (allocated,) = await seed.objects(flow_id, b"never registered")
+        await seed.objects(flow_id, b"never registered")
         await seed.delete_segments(flow_id, coveredBy="[10:0_20:0)")
         found = await users(gql, orphan)
         assert (found["referenceCount"], found["flows"]["nodes"]) == (0, [])
@@ -270,9 +274,13 @@ async def test_an_object_without_users_is_kept_for_a_while_and_then_goes(tmp_pat
         assert done.objects == 2
         rows = {row[0] for row in (await catalog.dump())["objects"]}
         assert rows == {used}
-        files = [path for path in (tmp_path / "media" / "objects").rglob("*") if path.is_file()]
-        assert len([path for path in files if used in path.name]) >= 1
-        assert [path for path in files if orphan in path.name or allocated in path.name] == []
+        folder = tmp_path / "media" / "objects"
+
+        async def only_the_used_one_is_there() -> bool:
+            names = [path.name for path in folder.rglob("*") if path.is_file()]
+            return [name for name in names if "." in name] == [f"{used}.object"]
+
+        await eventually(only_the_used_one_is_there)
 
 
 async def test_reclaiming_outlives_its_failures(
@@ -290,9 +298,9 @@ async def test_reclaiming_outlives_its_failures(
         ):
             caplog.clear()
             refit.store.on_read = failure
-            await until(lambda: len(caplog.records) > 1)
+            await until(lambda: len(caplog.records) > 4)
             refit.store.on_read = None
-            assert {record.getMessage() for record in caplog.records} == {told}
+            assert told in {record.getMessage() for record in caplog.records}
         # and in the end it does its work
         catalog.store.calls.clear()
         await until(lambda: len(catalog.store.calls) > 1)

@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.catalog import Catalog, quick_settings, serving
+from tests.chosen_store import store_environment
 from tests.gql import GraphQL
 from tests.gql_ws import connected
 from tests.processes import Process
@@ -29,7 +30,8 @@ class Server:
 
     def __init__(self, directory: Path) -> None:
         self.data_dir = directory / "catalog"
-        env = {"TAMS_PORT": "0", "TAMS_DATA_DIR": str(self.data_dir)}
+        chosen = store_environment(self.data_dir)
+        env = {"TAMS_PORT": "0", "TAMS_DATA_DIR": str(self.data_dir), **chosen}
         self.process = Process([sys.executable, "-m", "tams_gql", "serve"], env, directory)
         self.url = self.process.wait_for(r"serves (http://\S+:\d+),")[1]
 

@@ -286,7 +286,9 @@ async def test_cursors_that_are_not_of_this_log_are_refused(
 ) -> None:
     async with running(quick_settings(tmp_path / "other")) as other:
         foreign = await begin(other)
+    unknown = served.services.feed.cursor("unknown")
     for cursor, message in (
+        (unknown, f"after: {unknown!r} is not an event cursor of this service"),
         ("zzz", "after: 'zzz' is not an event cursor of this service"),
         ("", "after: '' is not an event cursor of this service"),
         (
@@ -294,7 +296,7 @@ async def test_cursors_that_are_not_of_this_log_are_refused(
             "after: the event cursor belongs to another catalog; start without a cursor",
         ),
         (
-            served.services.feed.cursor("f" * 16),
+            served.services.feed.cursor("f" * 9),
             "after: the event cursor is ahead of the change log",
         ),
     ):

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tams_gql.store.changes import AddSegments, ChangeSet, Insert, NewEvent, Row
-from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, OBJECTS, SEGMENTS, SOURCES, Table
+from tams_gql.store.tables import FLOWS, OBJECTS, SEGMENTS, SOURCES, Table
 
 NOW = 1_700_000_000_000_000
 """Microseconds UTC: the record time of everything that does not name another."""
@@ -33,7 +33,6 @@ _DEFAULTS: Mapping[Table, Mapping[str, Any]] = {
         "version": 1,
         "body": "{}",
     },
-    FLOW_COUNTERS: {"segment_count": 0, "duration_ns": 0, "bytes": 0, "longest_ns": 0},
     OBJECTS: {"instances": "[]", "created": NOW, "ref_count": 0},
     SEGMENTS: {"object_id": "object", "ts_offset_ns": 0, "created": NOW},
 }
@@ -59,11 +58,6 @@ def source(source_id: str, **values: Any) -> Row:
 def flow(flow_id: str, **values: Any) -> Row:
     """A row of ``flows``."""
     return _row(FLOWS, {"id": flow_id, **values})
-
-
-def counters(flow_id: str, **values: Any) -> Row:
-    """A row of ``flow_counters``: a flow without segments."""
-    return _row(FLOW_COUNTERS, {"flow_id": flow_id, **values})
 
 
 def media_object(object_id: str, **values: Any) -> Row:
@@ -94,11 +88,8 @@ def insert(table: Table, *rows: Row) -> Insert:
 
 
 def flows(*flow_ids: str, **values: Any) -> list[Insert]:
-    """Flows that differ in their ids alone, each with its counters."""
-    return [
-        insert(FLOWS, *(flow(flow_id, **values) for flow_id in flow_ids)),
-        insert(FLOW_COUNTERS, *(counters(flow_id) for flow_id in flow_ids)),
-    ]
+    """Flows that differ in their ids alone."""
+    return [insert(FLOWS, *(flow(flow_id, **values) for flow_id in flow_ids))]
 
 
 def objects(*object_ids: str, **values: Any) -> Insert:

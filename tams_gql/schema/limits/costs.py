@@ -99,6 +99,8 @@ FIELD_COSTS: Final[Mapping[str, Cost]] = {
     #
     "MediaObject.getUrls": _URLS,
     "MediaObject.instances": Cost(size=2),
+    "MediaObject.copyRequests": Cost(once=_ROW, size=2),
+    "ObjectInstance.checksums": Cost(each=0, size=2),
     "ObjectInstance.getUrl": Cost(once=_URL),
     "ObjectInstance.headUrl": Cost(once=_URL),
     #

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import strawberry
 
+from tams_gql.context import Context
+from tams_gql.model.errors import BadInput
 from tams_gql.model.ids import parse_uuid
 from tams_gql.model.media_object import parse_external_url
-from tams_gql.resolvers import instances, profiles, service, source_writes, tagging
+from tams_gql.resolvers import copies, instances, profiles, service, source_writes, tagging
 from tams_gql.resolvers.flow_writes import FlowWritten
 from tams_gql.resolvers.idempotency import Idempotency
 from tams_gql.schema import catalog_payloads as payloads
@@ -29,6 +31,7 @@ from tams_gql.schema.documents import named_from
 from tams_gql.schema.fields import Info, arg, resolved
 from tams_gql.schema.service import service_of
 from tams_gql.schema.tags import tags_document
+from tams_gql.store.records import ObjectRecord
 
 
 @strawberry.type
@@ -96,13 +99,12 @@ class CatalogMutations:
         row = done.flow if isinstance(done, FlowWritten) else done.source
         return payloads.SetTagsPayload(row=row, event=done.cursor)
 
-    @resolved("Register a copy of an object that lies outside this service.")
+    @resolved("Have an object copied to a storage backend, or register a copy elsewhere.")
     async def add_object_instance(
         self, info: Info, input: Annotated[AddObjectInstanceInput, arg("The copy.")]
     ) -> payloads.ObjectPayload:
         with named_from("input"):
-            url = parse_external_url({"url": input.url, "label": input.label}, field="")
-            row = await instances.add_external_instance(info.context, input.object_id, url)
+            row = await _add_instance(info.context, input)
         return payloads.ObjectPayload(row=row)
 
     @resolved("Remove a copy of an object, never the last one.")
@@ -130,3 +132,12 @@ class CatalogMutations:
         with named_from("input"):
             await service.update_service(info.context, service_changes(input))
         return payloads.ServicePayload(service=service_of(info.context))
+
+
+async def _add_instance(ctx: Context, input: AddObjectInstanceInput) -> ObjectRecord:
+    if input.storage_id is not None:
+        if input.url is not None or input.label is not None:
+            raise BadInput("give either storageId, or url and label", field="storageId")
+        return await copies.copy_object(ctx, input.object_id, input.storage_id)
+    url = parse_external_url({"url": input.url, "label": input.label}, field="")
+    return await instances.add_external_instance(ctx, input.object_id, url)

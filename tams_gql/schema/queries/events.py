@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import strawberry
 
-from tams_gql.events.feed import Event as LogEvent
+from tams_gql.events.ring import Event as LogEvent
 from tams_gql.resolvers import events
 from tams_gql.schema.connections import First, PageInfo
 from tams_gql.schema.events import Event

@@ -19,17 +19,19 @@ from tams_gql.store.changes import (
     Row,
     Stale,
     Update,
+    refuse_own_rows,
 )
 from tams_gql.store.embedded import segments, tags
 from tams_gql.store.embedded.conditions import where_clause
 from tams_gql.store.embedded.positions import last_seq, position_text
-from tams_gql.store.tables import Table
+from tams_gql.store.tables import FLOWS, Table
 
 _TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
 
 def apply(connection: sqlite3.Connection, changes: ChangeSet) -> Committed:
     """Apply everything or raise ``Stale``; the caller undoes the savepoint then."""
+    refuse_own_rows(changes)
     try:
         for expect in changes.expect:
             _expect(connection, expect)
@@ -92,6 +94,8 @@ def _delete(connection: sqlite3.Connection, delete: Delete) -> None:
     condition, parameters = where_clause(delete.where)
     if delete.table.tagged is not None:
         tags.forget(connection, delete.table, condition, parameters)
+    if delete.table is FLOWS:
+        segments.forget_counters(connection, condition, parameters)
     text = f"DELETE FROM {delete.table.name} WHERE {condition}"
     gone = connection.execute(text, parameters).rowcount
     if delete.count not in (None, gone):
@@ -118,6 +122,9 @@ def _update_text(table: Table, columns: tuple[str, ...]) -> str:
 
 def _insert(connection: sqlite3.Connection, insert: Insert) -> None:
     connection.executemany(_insert_text(insert.table, insert.columns), insert.rows)
+    if insert.table is FLOWS:
+        at_id = insert.columns.index("id")
+        segments.begin_counters(connection, [row[at_id] for row in insert.rows])
     if insert.table.tagged is not None and "tags" in insert.columns:
         at_id, at_tags = insert.columns.index("id"), insert.columns.index("tags")
         for row in insert.rows:

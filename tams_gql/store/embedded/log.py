@@ -7,6 +7,7 @@ that has seen position N misses nothing at or before it.
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,18 +32,16 @@ _EVENTS = """SELECT printf('%016x', seq), type, created, source_id, flow_id, bod
 _OLDEST = "SELECT seq, created FROM events ORDER BY seq LIMIT ?"
 _FLOOR = "SELECT CAST(value AS INTEGER) FROM service WHERE name = 'log_floor'"
 
+_POSITION = re.compile("[0-7]?[0-9a-f]{1,15}")  # hexadecimal, below 2**63
+
 _TRIMMED_AT_ONCE = 10_000
 
 
 def seq_of(position: str) -> int:
     """The row number behind a position; ``BadInput`` if it is none of ours."""
-    try:
-        seq = int(position, 16)
-    except ValueError:
-        raise BadInput(f"{position[:80]!r} is not a position of this change log") from None
-    if not 0 <= seq < 2**63:
+    if not _POSITION.fullmatch(position):
         raise BadInput(f"{position[:80]!r} is not a position of this change log")
-    return seq
+    return int(position, 16)
 
 
 class EmbeddedLog:
@@ -66,6 +65,12 @@ class EmbeddedLog:
     @property
     def log_id(self) -> str:
         return self._log_id
+
+    def covers(self, position: str, other: str) -> bool:
+        return seq_of(position) >= seq_of(other)
+
+    def union(self, position: str, other: str) -> str:
+        return position_text(max(seq_of(position), seq_of(other)))
 
     async def head(self) -> str:
         return position_text(await self._read(last_seq))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import orjson
 
@@ -30,6 +31,8 @@ _COUNT_UP = """
         max_end_ns = max(coalesce(max_end_ns, ?5), ?5),
         longest_ns = max(longest_ns, ?6), segments_updated = ?7
     WHERE flow_id = ?8"""
+_BEGIN = """INSERT INTO flow_counters (flow_id, segment_count, duration_ns, bytes, longest_ns)
+            VALUES (?, 0, 0, 0, 0)"""
 _REFER = """UPDATE objects SET ref_count = ref_count + ?1,
                    orphaned = CASE WHEN ref_count + ?1 = 0 THEN ?2 END
             WHERE id = ?3"""
@@ -60,6 +63,21 @@ class Removal:
 
     count: int
     event: NewEvent | None
+
+
+def begin_counters(connection: sqlite3.Connection, flow_ids: Iterable[Any]) -> None:
+    """Make the counters of new flows."""
+    connection.executemany(_BEGIN, [(flow_id,) for flow_id in flow_ids])
+
+
+def forget_counters(
+    connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]
+) -> None:
+    """Remove the counters of the flows that match, before the flows go."""
+    connection.execute(
+        f"DELETE FROM flow_counters WHERE flow_id IN (SELECT id FROM flows WHERE {condition})",
+        parameters,
+    )
 
 
 def add(connection: sqlite3.Connection, added: AddSegments, now_us: int) -> None:

@@ -15,6 +15,7 @@ from tams_gql.store.embedded.log import EmbeddedLog
 from tams_gql.store.embedded.migrate import migrate, require_current
 from tams_gql.store.embedded.reader import EmbeddedSession, ReaderPool
 from tams_gql.store.embedded.writer import Writer
+from tams_gql.store.port import ReadSession
 
 
 class EmbeddedStore:
@@ -58,7 +59,10 @@ class EmbeddedStore:
         finally:
             await session.close()
 
-    async def commit(self, changes: ChangeSet) -> Committed:
+    async def commit(self, changes: ChangeSet, seen: ReadSession | None = None) -> Committed:
+        if isinstance(seen, EmbeddedSession):
+            # Whoever waits for the disk must not occupy one of the few readers.
+            await seen.close()
         return await self._writer.commit(changes)
 
     async def check(self) -> None:

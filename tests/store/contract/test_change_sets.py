@@ -234,7 +234,6 @@ async def test_a_taken_key_is_stale_in_every_table(store: CatalogStore) -> None:
         entry,
         build.insert(SOURCES, build.source("s")),
         build.insert(FLOWS, build.flow("f")),
-        build.insert(FLOW_COUNTERS, build.counters("f")),
         build.objects("o"),
         build.insert(SEGMENTS, build.segment("f", 0, 1)),
     ]
@@ -243,6 +242,48 @@ async def test_a_taken_key_is_stale_in_every_table(store: CatalogStore) -> None:
     for insert in taken:
         with pytest.raises(Stale):
             await store.commit(build.changes(insert))
+
+    assert await ask.everything(store) == before
+
+
+async def test_counters_come_and_go_with_their_flow(store: CatalogStore) -> None:
+    await _populate(store)
+    given = await ask.row(store, FLOW_COUNTERS, "f")
+    assert given is not None
+    assert (given["segment_count"], given["segments_updated"]) == (2, build.NOW)
+
+    await store.commit(
+        build.changes(
+            *build.flows("f", "g"),
+            delete=[Delete(FLOWS, (eq("id", "f"),))],
+            remove_segments=[RemoveSegments("f", MIN_NS, MAX_NS)],
+        )
+    )
+
+    empty = (0, 0, 0, None, None, 0, None)
+    assert await ask.everything_of(store, FLOW_COUNTERS) == [("f", *empty), ("g", *empty)]
+    await store.commit(build.changes(delete=[Delete(FLOWS, (is_in("id", ["g", "x"]),))]))
+    assert await ask.everything_of(store, FLOW_COUNTERS) == [("f", *empty)]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"insert": [Insert(FLOW_COUNTERS, ("flow_id", "segment_count"), (("h", 1),))]},
+        {"update": [Update(FLOW_COUNTERS, ("segment_count",), (("f", 1),))]},
+        {"delete": [Delete(FLOW_COUNTERS, (eq("flow_id", "f"),))]},
+        {"delete": [Delete(EVENTS, ())]},
+    ],
+    ids=repr,
+)
+async def test_rows_that_the_store_keeps_itself_cannot_be_written(
+    store: CatalogStore, part: dict[str, Any]
+) -> None:
+    await _populate(store)
+    before = await ask.everything(store)
+
+    with pytest.raises(ValueError, match="the store keeps these rows itself"):
+        await store.commit(_everything_at_once(**part))
 
     assert await ask.everything(store) == before
 

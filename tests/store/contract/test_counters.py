@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from tams_gql.store.changes import AddSegments, ChangeSet, Delete, Expect, RemoveSegments, Stale
 from tams_gql.store.port import CatalogStore
 from tams_gql.store.scan import eq
-from tams_gql.store.tables import FLOW_COUNTERS, OBJECTS, SEGMENTS
+from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, OBJECTS, SEGMENTS
 from tests.store import ask, build, naive
 from tests.store.backends import Backend
 
@@ -157,11 +157,10 @@ class _Histories(RuleBasedStateMachine):
         """Delete a flow with all it has, and make it anew."""
         self.now_us += 1
         removal = RemoveSegments(flow_id, -1_000, 1_000)
-        counters = build.insert(FLOW_COUNTERS, build.counters(flow_id))
         removed = self.commit(
             remove_segments=[removal],
-            delete=[Delete(FLOW_COUNTERS, (eq("flow_id", flow_id),))],
-            insert=[counters],
+            delete=[Delete(FLOWS, (eq("id", flow_id),))],
+            insert=build.flows(flow_id),
         )
         assert removed == (len(self.flows[flow_id].segments),)
         released = list(self.flows[flow_id].segments.values())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tams_gql.store.changes import AddSegments
 from tams_gql.store.port import CatalogStore
 from tams_gql.store.scan import CoverageWindow, Covered
-from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, OBJECTS, SEGMENTS
+from tams_gql.store.tables import FLOWS, OBJECTS, SEGMENTS
 from tests.store import ask, build, naive
 from tests.store.given import MAX_NS, MIN_NS, examples, spans
 
@@ -97,7 +97,7 @@ async def test_one_stretch_more_than_asked_for_tells_of_others(
 async def test_any_window(
     store: CatalogStore, data: st.DataObject, stored: list[tuple[int, int]]
 ) -> None:
-    await ask.wipe(store, FLOWS, FLOW_COUNTERS, OBJECTS, SEGMENTS)
+    await ask.wipe(store, FLOWS, OBJECTS, SEGMENTS)
     sizes = st.none() | st.integers(0, 9)
     rows = tuple(build.segment("f", *span, size=data.draw(sizes)) for span in stored)
     await store.commit(build.changes(*build.flows("f"), add_segments=[AddSegments("f", rows)]))

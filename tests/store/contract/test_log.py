@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,11 +18,24 @@ from tams_gql.store.tables import EVENTS
 from tests.store import ask, build
 from tests.store.backends import Backend
 from tests.store.elsewhere import commit_elsewhere
+from tests.waiting import PATIENCE_SECONDS
 
 
 async def _commit(store: CatalogStore, *bodies: str, now_us: int = build.NOW) -> str:
     events = [build.event(body) for body in bodies]
     return (await store.commit(ChangeSet(now_us=now_us, events=events))).position
+
+
+def _ascend(store: CatalogStore, positions: list[str]) -> bool:
+    """Whether each position is beyond the one before it."""
+    covers = store.log.covers
+    return all(covers(b, a) and not covers(a, b) for a, b in pairwise(positions))
+
+
+async def _until_changed(store: CatalogStore) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await store.log.changed():  # noqa: ASYNC110 (nobody tells when it does)
+            await asyncio.sleep(0.01)
 
 
 async def _after(store: CatalogStore, position: str, limit: int = 100) -> list[str]:
@@ -62,9 +77,21 @@ async def test_a_commit_tells_the_position_of_its_last_event(store: CatalogStore
     events = await ask.events(store, start)
     positions = [position for position, *_ in events]
     assert [body for *_, body in events] == ["1", "2", "3"]
-    assert positions == sorted(set(positions))
+    assert _ascend(store, [start, *positions])
     assert (first, without, second) == (positions[1], positions[1], positions[2])
     assert await store.log.head() == second
+
+
+async def test_positions_form_a_lattice(store: CatalogStore) -> None:
+    log = store.log
+    one, two, three = [await _commit(store, *bodies) for bodies in ("1", "23", "4")]
+
+    assert log.covers(two, one)
+    assert log.covers(two, two)
+    assert not log.covers(one, two)
+    assert log.union(one, three) == log.union(three, one) == three
+    assert log.union(two, two) == two
+    assert re.fullmatch("[0-9a-z.-]{1,4096}", three)
 
 
 async def test_reading_on_from_any_position(store: CatalogStore) -> None:
@@ -100,8 +127,14 @@ async def test_events_that_match(store: CatalogStore) -> None:
 
 @pytest.mark.parametrize("position", ["", "x", "-1", "8000000000000000", "f" * 100, "1.0"])
 async def test_a_position_of_something_else_is_refused(store: CatalogStore, position: str) -> None:
+    head = await store.log.head()
     with pytest.raises(BadInput, match="not a position of this change log"):
         await store.log.events(position, 1)
+    for one, other in ((position, head), (head, position)):
+        with pytest.raises(BadInput, match="not a position of this change log"):
+            store.log.covers(one, other)
+        with pytest.raises(BadInput, match="not a position of this change log"):
+            store.log.union(one, other)
 
 
 async def test_trimming_removes_the_old_end(store: CatalogStore) -> None:
@@ -137,8 +170,9 @@ async def test_positions_never_return(backend: Backend, store: CatalogStore) -> 
     assert await ask.bodies(store) == []
 
     again = await backend.open()
+    assert await again.log.head() == await again.log.floor() == floor
     position = await _commit(again, "3")
-    assert position > positions[-1]
+    assert _ascend(again, [*positions, position])
     assert await _after(again, floor) == ["3"]
     assert await again.log.trim(build.NOW + 1) == 1
     assert await again.log.head() == position
@@ -191,42 +225,55 @@ async def test_commits_wake_the_readers_of_this_process(store: CatalogStore) -> 
 async def test_commits_of_another_store_are_noticed(
     store: CatalogStore, another: CatalogStore
 ) -> None:
-    await store.log.changed()
-    assert not await store.log.changed()
-
     start = await store.log.head()
-    await _commit(another, "theirs")
-
-    assert await store.log.changed()
-    assert not await store.log.changed()
-    assert await _after(store, start) == ["theirs"]
+    for body in ("1", "2"):
+        while await store.log.changed():  # not always, or the log would be read all the time
+            pass
+        await _commit(another, body)
+        await _until_changed(store)
+        assert (await _after(store, start))[-1] == body
 
 
 async def test_commits_of_another_process_are_noticed(
     backend_name: str, backend: Backend, store: CatalogStore
 ) -> None:
     start = await _commit(store, "ours")
-    await store.log.changed()
+    while await store.log.changed():
+        pass
 
     position = await commit_elsewhere(backend_name, backend, '"theirs"')
 
-    assert await store.log.changed()
+    await _until_changed(store)
     assert await _after(store, start) == ['"theirs"']
-    assert await store.log.head() == position > start
-    assert await _commit(store, "ours again") > position
+    assert await store.log.head() == store.log.union(start, position)
+    again = await _commit(store, "ours again")
+    assert _ascend(store, [start, position, again])
 
 
 async def test_two_stores_share_one_order(store: CatalogStore, another: CatalogStore) -> None:
-    start = await store.log.head()
+    start, covers = await store.log.head(), store.log.covers
 
-    async def write(through: CatalogStore, name: str) -> dict[str, str]:
-        return {await _commit(through, f"{name}{i}"): f"{name}{i}" for i in range(50)}
+    async def write(through: CatalogStore, name: str) -> list[str]:
+        return [await _commit(through, f"{name}{i}") for i in range(50)]
 
-    ours, theirs = await asyncio.gather(write(store, "a"), write(another, "b"))
+    committed = dict(
+        zip("ab", await asyncio.gather(write(store, "a"), write(another, "b")), strict=True)
+    )
 
-    events = {position: body for position, *_, body in await ask.events(another, start)}
-    assert events == {**ours, **theirs}
-    assert list(events) == sorted(events)
+    ours, theirs = [await ask.events(through, start) for through in (store, another)]
+    assert ours == theirs
+    positions, bodies = [position for position, *_ in ours], [body for *_, body in ours]
+    assert _ascend(store, [start, *positions])
+    for name, mine in committed.items():
+        assert [body for body in bodies if body[0] == name] == [f"{name}{i}" for i in range(50)]
+        # What a commit says includes its event, and what it does not include is still to be read.
+        for i, position in enumerate(mine):
+            assert not covers(mine[i - 1], position) or i == 0
+            rest = await _after(another, position)
+            assert [body for body in rest if body[0] == name] == [
+                f"{name}{later}" for later in range(i + 1, 50)
+            ]
+    assert await store.log.head() == await another.log.head() == positions[-1]
 
 
 async def test_a_reader_that_follows_misses_nothing(

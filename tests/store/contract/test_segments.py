@@ -339,7 +339,7 @@ _batch = st.lists(_span, min_size=1, max_size=4)
 async def test_exactly_what_overlaps_is_refused(
     store: CatalogStore, batches: list[list[tuple[int, int]]]
 ) -> None:
-    await ask.wipe(store, FLOWS, FLOW_COUNTERS, OBJECTS, SEGMENTS)
+    await ask.wipe(store, FLOWS, OBJECTS, SEGMENTS)
     await store.commit(build.changes(*build.flows("f"), build.objects("object")))
     stored: list[tuple[int, int]] = []
     for batch in batches:

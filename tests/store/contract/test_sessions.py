@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tams_gql.store.changes import Delete, NewEvent, Update
+from tams_gql.store.changes import ChangeSet, Delete, Expect, NewEvent, Stale, Update
 from tams_gql.store.port import CatalogStore, ReadSession
 from tams_gql.store.scan import Op, OrderBy, Partitioned, Scan, SegmentWindow, compare, eq
 from tams_gql.store.tables import FLOWS, SOURCES
@@ -56,7 +56,8 @@ async def test_a_session_sees_one_snapshot(store: CatalogStore, another: Catalog
     now = await store.log.head()
     assert before == [[("s1", None), ("s2", None)], [], [[]], [[]], [2], [0], [0], at_first]
     assert after == [[("s2", "new")], [("f",)], [[("f",)]], [[(0,)]], [1], [1], [1], now]
-    assert now > at_first
+    assert store.log.covers(now, at_first)
+    assert not store.log.covers(at_first, now)
     async with store.session() as session:
         assert await _see(session) == after
 
@@ -104,6 +105,42 @@ async def test_a_session_that_is_not_used_costs_nothing(store: CatalogStore) -> 
 
     for session in sessions:
         await session.__aexit__(None, None, None)
+
+
+async def test_a_change_set_based_on_a_session_ends_it(
+    store: CatalogStore, another: CatalogStore
+) -> None:
+    rows = (build.source("s", version=1), build.source("t", version=1))
+    await store.commit(build.changes(build.insert(SOURCES, *rows)))
+    look = Scan(SOURCES, ("id", "version"), order=(OrderBy("id"),))
+
+    def step(name: str, version: int) -> ChangeSet:
+        return build.changes(
+            expect=[Expect(SOURCES, (name,), {"version": version})],
+            update=[Update(SOURCES, ("version",), ((name, version + 1),))],
+            events=[build.event(name)],
+        )
+
+    async with store.session() as session:
+        (found,) = await session.scan([look])
+        await another.commit(step("t", 1))
+        await store.commit(step("s", 1), session)
+        with pytest.raises(RuntimeError, match="the read session is over"):
+            await session.scan([look])
+    assert ask.plain(found) == [("s", 1), ("t", 1)]
+    assert await ask.rows(store, look) == [("s", 2), ("t", 2)]
+
+    async with store.session() as session:
+        await session.scan([look])
+        await another.commit(step("s", 2))
+        with pytest.raises(Stale):
+            await store.commit(step("s", 2), session)
+        with pytest.raises(RuntimeError, match="the read session is over"):
+            await session.scan([look])
+    async with store.session() as session:
+        await store.commit(step("t", 2), session)
+    assert await ask.rows(store, look) == [("s", 3), ("t", 3)]
+    assert await ask.bodies(store) == ["t", "s", "s", "t"]
 
 
 async def _slow(store: CatalogStore) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tams_gql.store.changes import AddSegments
 from tams_gql.store.port import CatalogStore
 from tams_gql.store.scan import Op, Range, SegmentWindow, Where, compare, eq, is_in
-from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, OBJECTS, SEGMENTS
+from tams_gql.store.tables import FLOWS, OBJECTS, SEGMENTS
 from tests.store import ask, build, naive
 from tests.store.given import MAX_NS, MIN_NS, conditions, examples, integers, spans, texts
 
@@ -195,7 +195,7 @@ async def test_any_windows(
     stored: list[tuple[int, int]],
     others: list[tuple[int, int]],
 ) -> None:
-    await ask.wipe(store, FLOWS, FLOW_COUNTERS, OBJECTS, SEGMENTS)
+    await ask.wipe(store, FLOWS, OBJECTS, SEGMENTS)
     drawn = st.tuples(texts, st.none() | integers)
     rows = {
         flow_id: tuple(

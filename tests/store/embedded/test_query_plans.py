@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tams_gql.store.embedded import migrate, select, windows
+from tams_gql.store.embedded.conditions import where_clause
 from tams_gql.store.embedded.connection import connect
 from tams_gql.store.embedded.select import Statement
 from tams_gql.store.scan import (
@@ -26,7 +27,16 @@ from tams_gql.store.scan import (
     eq,
     is_in,
 )
-from tams_gql.store.tables import COLLECTIONS, FLOW_COUNTERS, FLOWS, OBJECTS, SEGMENTS, SOURCES
+from tams_gql.store.tables import (
+    COLLECTIONS,
+    FLOW_COUNTERS,
+    FLOWS,
+    JOBS,
+    OBJECTS,
+    SEGMENTS,
+    SOURCES,
+    Table,
+)
 
 _CREATED = (OrderBy("created"), OrderBy("id"))
 _NEWEST = (OrderBy("created", True), OrderBy("id", True))
@@ -41,6 +51,13 @@ _ORPHANS = Scan(
     (compare("orphaned", Op.LT, 5),),
     order=(OrderBy("orphaned"), OrderBy("id")),
     limit=101,
+)
+_DUE = Scan(
+    JOBS,
+    JOBS.columns,
+    (eq("kind", "copy"), compare("due", Op.LE, 5)),
+    order=(OrderBy("due"), OrderBy("id")),
+    limit=8,
 )
 
 
@@ -164,6 +181,7 @@ def _plan(catalog: sqlite3.Connection, text: str, parameters: list[Any]) -> list
             Scan(OBJECTS, ("id",), (eq("init_object_id", "o"),), order=(OrderBy("id"),)),
             ["SEARCH objects USING COVERING INDEX objects_by_init (init_object_id=?)"],
         ),
+        (_DUE, ["SEARCH jobs USING INDEX jobs_by_due (kind=? AND due<?)"]),
     ],
     ids=lambda value: repr(value)[:60] if isinstance(value, Scan) else "",
 )
@@ -194,6 +212,11 @@ def test_many_ids_are_one_list(catalog: sqlite3.Connection) -> None:
             replace(_USERS, where=()),
             "object_id",
             "SEARCH segments USING COVERING INDEX segments_by_object (object_id=?)",
+        ),
+        (
+            Scan(JOBS, JOBS.columns, (eq("kind", "copy"),), order=(OrderBy("created"),)),
+            "object_id",
+            "SEARCH jobs USING INDEX jobs_by_object (object_id=? AND kind=?)",
         ),
         (
             Scan(COLLECTIONS, COLLECTIONS.columns, order=(OrderBy("position"),)),
@@ -338,3 +361,19 @@ def test_changes_find_their_rows_by_key(catalog: sqlite3.Connection) -> None:
     }
     for text, plan in expected.items():
         assert _plan(catalog, text, ["x"] * text.count("?")) == [plan]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "plan"),
+    [
+        (SEGMENTS, "object_id", "segments_by_object (object_id=?)"),
+        (OBJECTS, "init_object_id", "objects_by_init (init_object_id=?)"),
+    ],
+)
+def test_a_claim_finds_users_by_index(
+    catalog: sqlite3.Connection, table: Table, column: str, plan: str
+) -> None:
+    condition, parameters = where_clause((is_in(column, ["a", "b"]),))
+    found = _plan(catalog, f"DELETE FROM {table.name} WHERE {condition}", parameters)
+
+    assert found[0].replace("COVERING ", "") == f"SEARCH {table.name} USING INDEX {plan}"

@@ -1,0 +1,41 @@
+"""Reading a stored object and comparing it with its checksums (TAMS application note 0021)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol, runtime_checkable
+
+from anyio.to_thread import run_sync
+
+from tams_gql.media._checksums import ALGORITHMS
+
+
+@runtime_checkable
+class ReadableMedia(Protocol):
+    """A backend whose bytes this program itself can read."""
+
+    def read(self, key: str) -> AsyncIterator[bytes]:
+        """The bytes of an object, in blocks. Raises NotFound, Unavailable."""
+        ...
+
+
+async def mismatches(
+    media: ReadableMedia, key: str, expected: Mapping[str, str]
+) -> list[str] | None:
+    """The algorithms whose digest of the stored bytes is not the expected one (base64).
+
+    None if none of the expected checksums can be computed here. Raises NotFound, Unavailable.
+    """
+    hashes = {name: ALGORITHMS[name]() for name in expected if name in ALGORITHMS}
+    if not hashes:
+        return None
+
+    def update(block: bytes) -> None:
+        for each in hashes.values():
+            each.update(block)
+
+    async for block in media.read(key):
+        await run_sync(update, block)
+    found = {name: base64.b64encode(h.digest()).decode() for name, h in hashes.items()}
+    return [name for name, digest in found.items() if digest != expected[name]]

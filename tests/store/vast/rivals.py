@@ -1,0 +1,158 @@
+"""Writers that get in each other's way, in any number of stores and processes.
+
+``python -m tests.store.vast.rivals CONFIG NUMBER SECONDS`` is one of them; it prints what it has
+been told was done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from tams_gql.store.changes import (
+    AddSegments,
+    ChangeSet,
+    Delete,
+    Expect,
+    RemoveSegments,
+    Stale,
+    Update,
+)
+from tams_gql.store.port import CatalogStore
+from tams_gql.store.scan import eq
+from tams_gql.store.tables import OBJECTS, SOURCES
+from tams_gql.store.vast.config import VastConfig
+from tams_gql.store.vast.store import VastStore
+from tests.store import ask, build
+from tests.store.elsewhere import ROOT
+
+Acts = list[list[Any]]
+"""What was acknowledged: the name of what was done, and its arguments."""
+
+FLOW_IDS = ("f", "g")
+OBJECT_IDS = ("a", "b", "c")
+
+
+def world() -> ChangeSet:
+    """What the writers begin with."""
+    return build.changes(
+        build.insert(SOURCES, build.source("s", version=0)),
+        *build.flows(*FLOW_IDS),
+        build.objects(*OBJECT_IDS, size=7),
+    )
+
+
+class Rival:
+    """One writer, with a memory of what it has been told was done."""
+
+    def __init__(self, store: CatalogStore, number: int) -> None:
+        self.done: Acts = []
+        self.refused = 0
+        self._store = store
+        self._number = number
+        self._chance = random.Random(number)
+        self._count = 0
+
+    async def act_until(self, over: Callable[[], bool]) -> None:
+        """Do one thing after the other."""
+        acts = (self.add, self.add, self.add, self.remove, self.increment, self.create, self.renew)
+        while not over():
+            try:
+                await self._chance.choice(acts)()
+            except Stale:
+                self.refused += 1
+                await asyncio.sleep(self._chance.uniform(0, 0.01))
+
+    async def add(self) -> None:
+        """Add segments wherever chance leads, of objects that everybody uses."""
+        flow_id, first = self._chance.choice(FLOW_IDS), self._chance.randrange(300)
+        spans = [(first + i * 4, first + i * 4 + self._chance.randint(1, 4)) for i in range(3)]
+        used = self._chance.choices(OBJECT_IDS, k=3)
+        rows = tuple(
+            build.segment(flow_id, *span, object_id=o, size=7, id=f"{self._number}/{self._count}")
+            for span, o in zip(spans, used, strict=True)
+        )
+        await self._commit(["add", flow_id, spans], add_segments=[AddSegments(flow_id, rows)])
+
+    async def remove(self) -> None:
+        """Remove what is in a part of a flow."""
+        flow_id, first = self._chance.choice(FLOW_IDS), self._chance.randrange(300)
+        event = build.event('{"removed":true}')
+        removal = RemoveSegments(flow_id, first, first + 40, None, event)
+        await self._commit(["remove", flow_id], remove_segments=[removal])
+
+    async def increment(self) -> None:
+        """Add one to a number that everybody adds to."""
+        row = await ask.row(self._store, SOURCES, "s")
+        assert row is not None
+        await self._commit(
+            ["increment"],
+            expect=[Expect(SOURCES, ("s",), {"version": row["version"]})],
+            update=[Update(SOURCES, ("version",), (("s", row["version"] + 1),))],
+        )
+
+    async def create(self) -> None:
+        """Make a source and an object whose names others are after as well."""
+        name = f"new-{self._chance.randrange(40)}"
+        await self._commit(
+            ["create", name],
+            expect=[Expect(SOURCES, (name,), None)],
+            insert=[build.insert(SOURCES, build.source(name)), build.objects(name, size=1)],
+        )
+
+    async def renew(self) -> None:
+        """Remove such a source and its object, if they are there."""
+        name = f"new-{self._chance.randrange(40)}"
+        await self._commit(
+            ["renew", name],
+            expect=[Expect(SOURCES, (name,), {}), Expect(OBJECTS, (name,), {"ref_count": 0})],
+            delete=[Delete(SOURCES, (eq("id", name),)), Delete(OBJECTS, (eq("id", name),))],
+        )
+
+    async def _commit(self, act: list[Any], **parts: Any) -> None:
+        self._count += 1
+        name = json.dumps([self._number, self._count])
+        await self._store.commit(build.changes(events=[build.event(name)], **parts))
+        self.done.append([*act, name])
+
+
+async def open_store(config: VastConfig) -> CatalogStore:
+    """A store, as a process of its own would open it."""
+    return await VastStore.open(config)
+
+
+async def run_elsewhere(config: VastConfig, rivals: int, seconds: float) -> Acts:
+    """Let writers in processes of their own do what they like; what they were told was done."""
+    children = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", __spec__.name),
+            *(json.dumps(asdict(config)), str(number), str(seconds)),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for number in range(rivals)
+    ]
+    outputs = [await child.communicate() for child in children]
+    assert [child.returncode for child in children] == [0] * rivals
+    return [act for output, _ in outputs for act in json.loads(output)]
+
+
+async def _run(config: VastConfig, number: int, seconds: float) -> None:
+    store = await open_store(config)
+    one, other = Rival(store, number), Rival(store, number + 1_000)
+    deadline = time.monotonic() + seconds
+    await asyncio.gather(
+        *(rival.act_until(lambda: time.monotonic() > deadline) for rival in (one, other))
+    )
+    await store.close()
+    print(json.dumps(one.done + other.done))
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(VastConfig(**json.loads(sys.argv[1])), int(sys.argv[2]), float(sys.argv[3])))
