@@ -19,7 +19,9 @@ from tams_gql.http.graphql import GraphQLEndpoint, OperationLimits, TransportLim
 from tams_gql.http.health import health_routes
 from tams_gql.http.media import media_routes
 from tams_gql.http.middleware import http_middleware
+from tams_gql.media.health import MediaHealth
 from tams_gql.media.local import LocalMedia
+from tams_gql.media.registry import MediaRegistry
 from tams_gql.opening import duties, open_services
 from tams_gql.resolvers.worker import keep_working
 from tams_gql.schema import QueryLimits, build_schema
@@ -41,6 +43,7 @@ class _Running:
         self._settings = settings
         self._refit = refit
         self.services: Services | None = None
+        self._media_health = MediaHealth(MediaRegistry([]))
 
     def require(self) -> Services:
         """The services; only asked for while the program runs."""
@@ -57,10 +60,8 @@ class _Running:
         await self.require().store.check()
 
     async def check_media(self) -> None:
-        """Raise unless the default storage backend works."""
-        media = self.require().media.default
-        if media is not None:
-            await media.check()
+        """Raise unless a storage backend works."""
+        await self._media_health.check()
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -74,6 +75,8 @@ class _Running:
             await services.feed.start()
             stack.push_async_callback(services.feed.stop)
             self.services = services if self._refit is None else self._refit(services)
+            self._media_health = MediaHealth(self.services.media)
+            stack.push_async_callback(self._media_health.aclose)
             if settings.background_work:
                 await stack.enter_async_context(
                     _background(keep_working(self.services, duties(settings)))

@@ -40,8 +40,7 @@ GC_OBJECTS: Final = Counter(
 GC_BYTES: Final = Counter("tams_gc_bytes_total", "Bytes of the reclaimed objects, where known.")
 JOBS: Final = Counter(
     "tams_jobs_total",
-    "Attempts at background jobs: done, retried later, failed for good, dropped because the"
-    " object is gone, or lost to another worker.",
+    "Attempts at background jobs: done, retried later, failed, or lost to another worker.",
     "kind",
     "outcome",
 )

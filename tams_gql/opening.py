@@ -5,22 +5,16 @@ The server adds the GraphQL schema and HTTP; background workers and commands nee
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tams_gql import __version__
-from tams_gql.context import Limits, ServiceInfo, Services, utc_now_us
+from tams_gql.context import Limits, ServiceInfo, Services
 from tams_gql.events.feed import EventFeed
-from tams_gql.media.local import LocalMedia
-from tams_gql.media.registry import MediaRegistry
-from tams_gql.resolvers.backends import known_backend
+from tams_gql.media_choice import open_media
 from tams_gql.resolvers.worker import Duties
 from tams_gql.settings import Settings
-from tams_gql.store.port import CatalogStore
 from tams_gql.store_choice import open_store
-
-_LOCAL_LABEL = "local"
 
 
 @asynccontextmanager
@@ -29,10 +23,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         store = await open_store(settings)
         stack.push_async_callback(store.close)
-        local = await _local_media(settings, store)
+        media = await stack.enter_async_context(open_media(settings, store))
         yield Services(
             store=store,
-            media=MediaRegistry([local]),
+            media=media,
             feed=EventFeed(store.log, poll_seconds=settings.event_poll_ms / 1000),
             limits=_limits(settings),
             info=ServiceInfo(settings.service_name, settings.service_description, __version__),
@@ -43,18 +37,6 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 def duties(settings: Settings) -> Duties:
     """What the background work has to do beside jobs."""
     return Duties(settings.event_retention, settings.integrity_checks_per_hour)
-
-
-async def _local_media(settings: Settings, store: CatalogStore) -> LocalMedia:
-    backend = await known_backend(store, _LOCAL_LABEL, utc_now_us())
-    return await asyncio.to_thread(
-        LocalMedia,
-        settings.data_dir,
-        backend=backend,
-        public_url=settings.public_url,
-        max_object_bytes=settings.max_object_bytes,
-        durable=settings.sqlite_synchronous == "full",
-    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from tams_gql.settings_media import MediaSettings
 from tams_gql.settings_sources import Note, env_name, read
 from tams_gql.settings_store import StoreSettings, is_base_url, lower, split
 
@@ -44,7 +45,7 @@ def _local_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class Settings(StoreSettings):
+class Settings(StoreSettings, MediaSettings):
     """All settings of the server. Times are whole seconds and sizes bytes unless a name says more.
 
     ``Settings(...)`` looks at its arguments only; ``load_settings`` reads the outside world.
@@ -325,6 +326,17 @@ class Settings(StoreSettings):
                     f"*, none, or origins such as https://ui.example.com; {origin!r} is not one"
                 )
         return origins
+
+    @property
+    def data_place(self) -> str:
+        """Where all data is, in words."""
+        places = [f"bucket {backend.bucket}" for backend in self.storage_backends]
+        if self.store == "vast":
+            places = [str(self.media_dir)] * self.local_media + places
+            return f"{self.catalog_place}, media in {', '.join(places)}"
+        if not places:
+            return str(self.data_dir)
+        return f"{self.data_dir} and {', '.join(places)}"
 
     @property
     def loopback_only(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 from annotated_types import Ge, Le
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
 PREFIX = "TAMS_"
@@ -42,11 +43,13 @@ class InvalidSettings(Exception):
 
 @dataclass(frozen=True)
 class Note:
-    """What the type of a setting cannot say: its unit, its allowed texts, a derived default."""
+    """What the type of a setting cannot say: its unit, its allowed texts, a derived default, and
+    that secrets are somewhere inside."""
 
     unit: str = ""
     allowed: str = ""
     default: str = ""
+    secret: bool = False
 
 
 class _Origin(NamedTuple):
@@ -109,7 +112,8 @@ def option_name(name: str) -> str:
 
 def is_secret(info: FieldInfo) -> bool:
     """Whether the field's value must never be shown."""
-    return SecretStr in (info.annotation, *get_args(info.annotation))
+    holds = any(isinstance(note, Note) and note.secret for note in info.metadata)
+    return holds or SecretStr in (info.annotation, *get_args(info.annotation))
 
 
 def unit(info: FieldInfo) -> str:
@@ -210,9 +214,22 @@ def _explain(model: type[BaseSettings], layers: _Layers, refused: ValidationErro
             close = _did_you_mean(name, set(model.model_fields))
             yield f"{origin.name}{origin.place}: unknown setting{close}"
             continue
+        if len(error["loc"]) > 1:
+            yield f"{origin.name}{origin.place}: {_inner_problem(error)}"
+            continue
         rule = error.get("ctx", {}).get("error") if error["type"] == "value_error" else None
         shown = _shown(info, error["input"])
         yield f"{origin.name}{shown}{origin.place}: must be {rule or allowed(info)}"
+
+
+def _inner_problem(error: ErrorDetails) -> str:
+    """What is wrong with a field inside a setting, without its value."""
+    place = list(error["loc"])
+    if "credentials" in place[:-1]:
+        del place[place.index("credentials") + 1]  # the kind, which is no part of the name
+    known = {"extra_forbidden": "unknown field", "missing": "must be given"}
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, place))}: {known.get(error['type'], text[:1].lower() + text[1:])}"
 
 
 def _shown(info: FieldInfo, value: object) -> str:

@@ -193,13 +193,6 @@ class StoreSettings(BaseSettings):
         return self.data_dir / "media"
 
     @property
-    def data_place(self) -> str:
-        """Where all data is, in words."""
-        if self.store == "embedded":
-            return str(self.data_dir)
-        return f"{self.catalog_place}, media in {self.media_dir}"
-
-    @property
     def catalog_place(self) -> str:
         """Where the catalog is, in words."""
         if self.store == "embedded":

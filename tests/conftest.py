@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tams_gql.schema import build_schema
 from tests.catalog import Catalog, quick_settings, running, serving
-from tests.chosen_store import STORES, chosen, stop
+from tests.chosen_store import chosen, stop
 from tests.gql import GraphQL
 from tests.seed import Seed
 
@@ -28,22 +28,23 @@ def _one_schema() -> Iterator[None]:
         yield
 
 
-# Folders of tests that run on every store. Elsewhere catalogs are embedded.
-_ON_EVERY_STORE = ("tests/schema/", "tests/proof/", "tests/lifecycle/")
+# Folders of tests that run on every store, and how they are marked on a cluster: proofs take so
+# many repetitions that there they are part of `make soak`. Elsewhere catalogs are embedded.
+_CLUSTER_MARKS: Mapping[str, tuple[pytest.MarkDecorator, ...]] = {
+    "tests/lifecycle/": (),
+    "tests/proof/": (pytest.mark.soak,),
+    "tests/schema/": (),
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat tests for every store, unless they are marked as being about the embedded one."""
-    path = metafunc.definition.nodeid
-    if not path.startswith(_ON_EVERY_STORE) or not _uses_catalog(metafunc):
+    """Repeat tests that have a catalog for every store."""
+    nodeid = metafunc.definition.nodeid
+    folder = next((name for name in _CLUSTER_MARKS if nodeid.startswith(name)), None)
+    if folder is None or {"tmp_path", "tmp_path_factory"}.isdisjoint(metafunc.fixturenames):
         return
-    if metafunc.definition.get_closest_marker("embedded"):
-        return
-    metafunc.parametrize("catalog_store", STORES, indirect=True, scope="session")
-
-
-def _uses_catalog(metafunc: pytest.Metafunc) -> bool:
-    return not {"tmp_path", "tmp_path_factory"}.isdisjoint(metafunc.fixturenames)
+    stores = ["embedded", pytest.param("vast", marks=_CLUSTER_MARKS[folder])]
+    metafunc.parametrize("catalog_store", stores, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", autouse=True)

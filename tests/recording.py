@@ -163,6 +163,9 @@ class RecordingMedia:
     ) -> ObjectStat:
         return await self._media.copy_from(_inner(source), source_key, key, progress=progress)
 
+    def read(self, key: str, *, etag: str | None = None) -> AsyncIterator[bytes]:
+        return self._media.read(key, etag=etag)
+
     def list_objects(self, prefix: str = "") -> AsyncIterator[ListedObject]:
         return self._media.list_objects(prefix)
 

@@ -42,7 +42,8 @@ from tams_gql.media.port import (
     check_content_type,
     check_expires_in,
 )
-from tams_gql.model.errors import BadInput, NotFound, Unavailable
+from tams_gql.media.reading import verified
+from tams_gql.model.errors import BadInput, Conflict, NotFound, Unavailable
 
 __all__ = ["MEDIA_PATH", "Grant", "LocalMedia", "StoredObject"]
 
@@ -55,6 +56,7 @@ MEDIA_PATH: Final = "/media/"  # between the public URL and the key
 DEFAULT_MAX_OBJECT_BYTES: Final = 5 * 1_024**3  # what S3 takes in a single PUT
 _BLOCK_BYTES: Final = 256 * 1_024  # one hop to a worker thread writes about this much
 _LISTED_AT_ONCE: Final = 200
+_UNKNOWN_TYPE: Final = "application/octet-stream"
 
 
 class LocalMedia:
@@ -134,7 +136,8 @@ class LocalMedia:
         await _in_thread(self._delete, keys)
 
     def can_copy_from(self, source: MediaBackend) -> bool:
-        return isinstance(source, LocalMedia)
+        del source  # whatever it is, this program can read it
+        return True
 
     async def copy_from(
         self,
@@ -144,19 +147,17 @@ class LocalMedia:
         *,
         progress: CopyProgress | None = None,
     ) -> ObjectStat:
-        if not isinstance(source, LocalMedia):
-            raise BadInput(f"the local media folder cannot copy from {source.backend.label}")
-        stored = await source.open_object(source_key)
-        try:
+        [found] = await source.stat([source_key])
+        if found is None:
+            raise NotFound(f"storage backend {source.backend.label} does not hold the object")
+        blocks = verified(source.read(source_key, etag=found.etag), found.checksums)
+        async with aclosing(_counted(blocks, found.size, progress)) as counted:
             return await self.write(
                 key,
-                _content(stored, progress),
-                content_type=stored.description.content_type,
-                length=stored.stat.size,
-                declared_checksums={"sha256": bytes.fromhex(stored.description.sha256)},
+                counted,
+                content_type=found.content_type or _UNKNOWN_TYPE,
+                length=found.size,
             )
-        finally:
-            stored.close()
 
     async def list_objects(self, prefix: str = "") -> AsyncIterator[ListedObject]:
         walk = self._files.walk(prefix)
@@ -182,13 +183,15 @@ class LocalMedia:
             raise NotFound("there is no such media object")
         return stored
 
-    async def read(self, key: str) -> AsyncIterator[bytes]:
-        """The bytes under ``key``, in blocks. Raises NotFound, Unavailable."""
+    async def read(self, key: str, *, etag: str | None = None) -> AsyncIterator[bytes]:
         stored = await self.open_object(key)
         try:
-            async with aclosing(_content(stored, None)) as blocks:
-                async for block in blocks:
-                    yield block
+            if etag not in (None, stored.stat.etag):
+                raise Conflict("the media object has changed meanwhile")
+            done = 0
+            while block := await _in_thread(stored.read, done, _BLOCK_BYTES):
+                yield block
+                done += len(block)
         finally:
             stored.close()
 
@@ -239,16 +242,17 @@ class LocalMedia:
             raise failure
 
 
-async def _content(
-    stored: StoredObject, progress: CopyProgress | None
+async def _counted(
+    blocks: AsyncGenerator[bytes, None], size: int, progress: CopyProgress | None
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of an opened object."""
-    done, size = 0, stored.stat.size
-    while block := await _in_thread(stored.read, done, _BLOCK_BYTES):
-        yield block
-        done += len(block)
-        if progress is not None:
-            progress(done, size)
+    """The same bytes; tell how many of them have been used."""
+    done = 0
+    async with aclosing(blocks):
+        async for block in blocks:
+            yield block
+            done += len(block)
+            if progress is not None:
+                progress(done, size)
 
 
 async def _gathered(blocks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:

@@ -169,6 +169,14 @@ class MediaBackend(Protocol):
         """
         ...
 
+    def read(self, key: str, *, etag: str | None = None) -> AsyncIterator[bytes]:
+        """The bytes of an object, in blocks of some megabytes at most.
+
+        Only the version ``etag``, if given. Raises NotFound, Conflict if there is another version
+        or the object changes meanwhile, and Unavailable. Close it if it is not read to its end.
+        """
+        ...
+
     def list_objects(self, prefix: str = "") -> AsyncIterator[ListedObject]:
         """Every object whose key begins with ``prefix``, in no particular order.
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
 
 from anyio.to_thread import run_sync
 
 from tams_gql.media._checksums import ALGORITHMS
-
-
-@runtime_checkable
-class ReadableMedia(Protocol):
-    """A backend whose bytes this program itself can read."""
-
-    def read(self, key: str) -> AsyncIterator[bytes]:
-        """The bytes of an object, in blocks. Raises NotFound, Unavailable."""
-        ...
+from tams_gql.media.port import MediaBackend
 
 
 async def mismatches(
-    media: ReadableMedia, key: str, expected: Mapping[str, str]
+    media: MediaBackend, key: str, expected: Mapping[str, str]
 ) -> list[str] | None:
     """The algorithms whose digest of the stored bytes is not the expected one (base64).
 
-    None if none of the expected checksums can be computed here. Raises NotFound, Unavailable.
+    None if none of the expected checksums can be computed here. Raises what ``read`` raises.
     """
     hashes = {name: ALGORITHMS[name]() for name in expected if name in ALGORITHMS}
     if not hashes:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import orjson
 
 from tams_gql.context import Services
-from tams_gql.media.verification import ReadableMedia, mismatches
+from tams_gql.media.port import MediaBackend
+from tams_gql.media.verification import mismatches
 from tams_gql.metrics import INTEGRITY_CHECKS
 from tams_gql.model.errors import NotFound, TamsError
 from tams_gql.model.ids import new_id
@@ -35,7 +36,7 @@ async def check_object(services: Services, row: ObjectRecord) -> list[Checked]:
     for instance in orjson.loads(row.instances):
         media = services.media.get(instance.get("storage_id", ""))
         expected = instance.get("checksums")
-        if not isinstance(media, ReadableMedia) or not expected:
+        if media is None or not expected:
             continue
         outcome = await _outcome(media, instance["key"], expected)
         if outcome is None:
@@ -50,7 +51,7 @@ async def check_object(services: Services, row: ObjectRecord) -> list[Checked]:
     return found
 
 
-async def _outcome(media: ReadableMedia, key: str, expected: dict[str, str]) -> str | None:
+async def _outcome(media: MediaBackend, key: str, expected: dict[str, str]) -> str | None:
     try:
         wrong = await mismatches(media, key, expected)
     except NotFound:

@@ -112,6 +112,9 @@ async def run_job(services: Services, work: jobs.Work, job: JobRecord) -> None:
         await _stop(task)
         await asyncio.shield(_give_back(services, job))
         raise
+    except Exception:
+        # Nobody waits for this task. The lease will end, and then some worker takes the job up.
+        _log.exception("job %s (%s) broke off", job.id, work.kind)
     finally:
         await _stop(task)
 

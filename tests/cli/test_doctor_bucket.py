@@ -15,7 +15,7 @@ from tams_gql.cli import main
 from tams_gql.opening import open_services
 from tams_gql.settings import Settings
 from tests.failing import FailingMedia
-from tests.lifecycle.test_workers import fill
+from tests.lifecycle.orphans import fill
 from tests.lifecycle.world import write
 
 

@@ -22,7 +22,9 @@ from tests.processes import Process
 from tests.seed import Seed, external, seconds
 from tests.waiting import PATIENCE_SECONDS, until
 
-CURSORS = "subscription($after: String) { segmentsAdded(after: $after) { cursor } }"
+CURSORS = """
+subscription($after: String) { segmentsAdded(after: $after) { cursor segments { timerange } } }
+"""
 
 
 class Server:
@@ -88,14 +90,20 @@ async def test_a_commit_of_one_process_reaches_the_subscribers_of_the_others(
         after = here.services.feed.cursor(await here.services.feed.head())
         replayed = await far.subscribe(CURSORS, {"after": after})
         # when both write in turns
-        events = []
-        for at in range(20):
-            seed = (mine, other.seed)[at % 2]
-            payload = await seed.register(flow_id, [external(seconds(at, at + 1))])
-            events.append(payload["event"])
+        written = [seconds(at, at + 1) for at in range(20)]
+        for at, timerange in enumerate(written):
+            await (mine, other.seed)[at % 2].register(flow_id, [external(timerange)])
         # then both have everything in one order
+        cursors = []
         for stream in (live, replayed):
-            assert [(await stream.next())["segmentsAdded"]["cursor"] for _ in events] == events
+            added = [(await stream.next())["segmentsAdded"] for _ in written]
+            assert [one["segments"][0]["timerange"] for one in added] == written
+            cursors.append(added[9]["cursor"])
+        # and either goes on from where the other one was
+        for socket, cursor in zip((far, near), cursors, strict=True):
+            resumed = await socket.subscribe(CURSORS, {"after": cursor})
+            added = [(await resumed.next())["segmentsAdded"] for _ in written[10:]]
+            assert [one["segments"][0]["timerange"] for one in added] == written[10:]
 
 
 async def test_writers_in_several_processes_never_overlap(here: Catalog, other: Client) -> None:

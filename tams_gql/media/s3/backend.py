@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
@@ -24,14 +24,17 @@ from tams_gql.media.port import (
     check_content_type,
     check_expires_in,
 )
+from tams_gql.media.reading import verified
 from tams_gql.media.s3.client import Place, S3Client
 from tams_gql.media.s3.concurrency import each
 from tams_gql.media.s3.config import S3BackendConfig
 from tams_gql.media.s3.copying import Copier, CopySource
 from tams_gql.media.s3.credentials import CredentialKeeper
 from tams_gql.media.s3.deletion import Deleter
+from tams_gql.media.s3.failures import FORBIDDEN, S3Failure
 from tams_gql.media.s3.signing import Method, Presigner, Terms, quoted_path
-from tams_gql.model.errors import BadInput, NotFound, Unavailable
+from tams_gql.media.s3.transfer import Uploader, read_object
+from tams_gql.model.errors import Conflict, NotFound, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +86,7 @@ class S3Media:
             threshold=config.multipart_copy_above,
             part_bytes=config.copy_part_bytes,
         )
+        self._uploader = Uploader(client, config.bucket, part_bytes=config.upload_part_bytes)
 
     def __repr__(self) -> str:
         return f"S3Media({self._backend.id})"
@@ -139,8 +143,8 @@ class S3Media:
         await self._deleter.delete(keys)
 
     def can_copy_from(self, source: MediaBackend) -> bool:
-        # One store finds the other bucket itself; whether it may read there, only trying tells.
-        return isinstance(source, S3Media) and _service(source._config) == _service(self._config)
+        del source  # whatever it is, this program can read it
+        return True
 
     async def copy_from(
         self,
@@ -151,20 +155,66 @@ class S3Media:
         progress: CopyProgress | None = None,
     ) -> ObjectStat:
         check_key(key)
-        if not isinstance(source, S3Media) or not self.can_copy_from(source):
-            raise BadInput(
-                f"storage backend {self._backend.label} cannot copy from {source.backend.label}"
-            )
-        found = await source._stat(source_key)
+        [found] = await source.stat([source_key])
         if found is None:
             raise NotFound(f"storage backend {source.backend.label} does not hold the object")
-        if (source._config.bucket, source_key) == (self._config.bucket, key):
+        if not (isinstance(source, S3Media) and _service(source._config) == _service(self._config)):
+            await self._copy_through(source, source_key, found, key, progress)
+        elif (source._config.bucket, source_key) == (self._config.bucket, key):
             return found  # S3 refuses to copy an object onto itself
-        await self._copier.copy(CopySource(source._config.bucket, source_key, found), key, progress)
+        else:
+            await self._copy_inside(source, source_key, found, key, progress)
         copied = await self._stat(key)
         if copied is None or copied.size != found.size:
             raise Unavailable(f"storage backend {self._backend.label} did not keep the copy")
         return copied
+
+    async def _copy_inside(
+        self,
+        source: S3Media,
+        source_key: str,
+        found: ObjectStat,
+        key: str,
+        progress: CopyProgress | None,
+    ) -> None:
+        """Let the store make the copy; make it here if these credentials cannot read there."""
+        try:
+            wanted = CopySource(source._config.bucket, source_key, found)
+            await self._copier.copy(wanted, key, progress)
+        except S3Failure as error:
+            if error.s3_code not in FORBIDDEN or source is self:
+                raise
+            await self._copy_through(source, source_key, found, key, progress)
+
+    async def _copy_through(
+        self,
+        source: MediaBackend,
+        source_key: str,
+        found: ObjectStat,
+        key: str,
+        progress: CopyProgress | None,
+    ) -> None:
+        """Read from any other backend and write here."""
+        blocks = verified(source.read(source_key, etag=found.etag), found.checksums)
+        async with aclosing(blocks):
+            await self._uploader.upload(
+                key,
+                blocks,
+                size=found.size,
+                content_type=found.content_type,
+                progress=progress,
+            )
+
+    async def read(self, key: str, *, etag: str | None = None) -> AsyncIterator[bytes]:
+        found = await self._stat(key)
+        if found is None:
+            raise NotFound("there is no such media object")
+        if etag not in (None, found.etag):
+            raise Conflict("the media object has changed meanwhile")
+        blocks = read_object(self._client, self._config.bucket, key, found)
+        async with aclosing(blocks):
+            async for block in blocks:
+                yield block
 
     async def list_objects(self, prefix: str = "") -> AsyncIterator[ListedObject]:
         parameters: dict[str, Any] = {

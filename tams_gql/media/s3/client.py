@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 from contextlib import AsyncExitStack
 from functools import lru_cache
@@ -25,6 +26,7 @@ from tams_gql.media.s3.failures import REFUSED_CREDENTIALS, answered, unanswered
 from tams_gql.model.errors import BadInput, TamsError
 
 _NO_KEYS: Final = "-"  # never used: botocore asks for the kept ones whenever it signs
+_READ_ATTEMPTS: Final = 4
 _MAX_BACKOFF_SECONDS: Final = 20  # the most that botocore waits between two attempts
 
 
@@ -65,6 +67,22 @@ class S3Client:
             return await self._send(operation, parameters)
         except ClientError as error:
             raise self._translated(error, operation) from None
+
+    async def read(self, **parameters: Any) -> dict[str, Any]:
+        """Call ``get_object`` and read its bytes, which become ``Body``.
+
+        An answer that breaks off is asked for again. Raises as ``call`` does.
+        """
+        for attempt in range(_READ_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(random.uniform(0.0, 2.0**attempt / 4))
+            answer = await self.call("get_object", **parameters)
+            try:
+                async with asyncio.timeout(self._timeout), answer["Body"] as body:
+                    return {**answer, "Body": await body.read()}
+            except (BotoCoreError, HTTPClientError, OSError, ClientError) as error:
+                failure = unanswered(error, "get_object", self._label)
+        raise failure
 
     async def _send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         try:

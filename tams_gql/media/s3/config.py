@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MIB: Final = 2**20
 _MAX_COPY_BYTES: Final = 5 * 2**30  # CopyObject of S3 takes no more
+_ANY_ID: Final = "00000000-0000-4000-8000-000000000000"  # to check the rest before there is one
 
 
 def _url(value: str) -> str:
@@ -111,18 +112,21 @@ AnyCredentials = Annotated[
 ]
 
 
-class S3BackendConfig(_Model):
+class S3BackendSettings(_Model):
     """One bucket as a storage backend. Times are in seconds and sizes in bytes.
+
+    Without an ``id`` the catalog has to give one, which ``with_id`` takes.
 
     ``endpoint`` is where this program reaches the store, None for AWS; ``public_endpoint`` is
     where clients do, if that is another address. URLs are presigned for the latter.
     ``public_base_url`` is what stands before the key in GET and HEAD URLs instead: of a bucket that
     anybody may read (``presigned`` false), or of a CDN (``presigned`` true; the caller of
-    ``open_s3`` gives its signer). Uploads are always presigned.
+    ``open_s3`` gives its signer, which ``url_signer`` names as "module:function"). Uploads are
+    always presigned.
     ``url_lifetime`` is the longest life of a URL here, whatever is asked for.
     """
 
-    id: str
+    id: str | None = None
     label: _Text
     tags: dict[str, str | tuple[str, ...]] = {}
     provider: _Text | None = None
@@ -142,6 +146,7 @@ class S3BackendConfig(_Model):
 
     presigned: bool = True
     public_base_url: _Url | None = None
+    url_signer: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     url_lifetime: int = Field(MAX_EXPIRES_IN, ge=1, le=MAX_EXPIRES_IN)
 
     connect_timeout: float = Field(5.0, gt=0, le=300)
@@ -152,13 +157,17 @@ class S3BackendConfig(_Model):
     # The multipart limits are those of S3: no part but the last may be under 5 MiB.
     multipart_copy_above: int = Field(1024 * _MIB, ge=5 * _MIB, le=_MAX_COPY_BYTES)
     copy_part_bytes: int = Field(256 * _MIB, ge=5 * _MIB, le=_MAX_COPY_BYTES)
+    # Of copies from other stores, which come through this program's memory.
+    upload_part_bytes: int = Field(8 * _MIB, ge=5 * _MIB, le=1024 * _MIB)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.presigned and self.public_base_url is None:
             raise ValueError("presigned: false needs a public_base_url")
+        if self.url_signer is not None and not (self.presigned and self.public_base_url):
+            raise ValueError("url_signer: needs a public_base_url and presigned: true")
         try:
-            self.backend()
+            self._backend(self.id or _ANY_ID)
             self.keys()
         except BadInput as error:
             raise ValueError(error.message) from None
@@ -172,10 +181,18 @@ class S3BackendConfig(_Model):
             return self.addressing
         return "virtual" if self.endpoint is None else "path"
 
-    def backend(self) -> StorageBackend:
-        """What clients are told. Raises BadInput if the id is no lower-case UUID."""
+    def keys(self) -> KeyTemplate:
+        """How new keys look. Raises BadInput if the template cannot be used."""
+        return KeyTemplate(self.key_template, prefix=self.key_prefix)
+
+    def with_id(self, storage_id: str, *, default: bool) -> S3BackendConfig:
+        """The same with its id, as the default backend or not."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return S3BackendConfig(**{**values, "id": storage_id, "default": default})
+
+    def _backend(self, storage_id: str) -> StorageBackend:
         return StorageBackend(
-            id=self.id,
+            id=storage_id,
             label=self.label,
             provider=self.provider,
             region=self.region,
@@ -186,22 +203,30 @@ class S3BackendConfig(_Model):
             presigned=self.presigned,
         )
 
-    def keys(self) -> KeyTemplate:
-        """How new keys look. Raises BadInput if the template cannot be used."""
-        return KeyTemplate(self.key_template, prefix=self.key_prefix)
+
+class S3BackendConfig(S3BackendSettings):
+    """The same with an id, ready to be opened."""
+
+    id: str
+
+    def backend(self) -> StorageBackend:
+        """What clients are told. Raises BadInput if the id is no lower-case UUID."""
+        return self._backend(self.id)
 
 
 async def open_s3(
     config: S3BackendConfig,
     *,
     authorise: UrlAuthoriser | None = None,
+    patient: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> S3Media:
     """Open a backend; end it with ``aclose``. The store itself is not asked anything yet.
 
     ``authorise`` adds a CDN's own authorisation to the URLs below ``public_base_url``; ``clock``
     gives the Unix seconds that URLs are signed for.
-    Raises BadInput if the configuration cannot work, and Unavailable if there are no credentials.
+    Raises BadInput if the configuration cannot work, and Unavailable if there are no credentials;
+    if ``patient``, they may come later, and until then the backend raises that itself.
     """
     if (config.presigned and config.public_base_url is not None) != (authorise is not None):
         raise BadInput(
@@ -217,7 +242,7 @@ async def open_s3(
             config.credentials.source(), recheck_seconds=config.credentials_recheck, clock=clock
         )
         stack.push_async_callback(keeper.aclose)
-        await keeper.start()
+        await keeper.start(patient=patient)
         client, place = await open_client(stack, config, keeper)
         return S3Media(
             config,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from tams_gql.media.port import CopyProgress, ObjectStat
 from tams_gql.media.s3.client import S3Client
 from tams_gql.media.s3.concurrency import each
-from tams_gql.model.errors import TamsError
-
-logger = logging.getLogger(__name__)
+from tams_gql.media.s3.multipart import Target, in_parts
 
 _MAX_PARTS: Final = 10_000  # of a multipart upload
 _PARTS_AT_A_TIME: Final = 8
@@ -72,23 +68,14 @@ class Copier:
     async def _copy_in_parts(
         self, source: CopySource, key: str, progress: CopyProgress | None
     ) -> None:
+        async def send(target: Target) -> list[dict[str, Any]]:
+            return await self._copy_parts(source, target, progress)
+
         # Parts do not carry the source's headers.
-        headers = {"ContentType": source.stat.content_type} if source.stat.content_type else {}
-        upload = await self._client.call(
-            "create_multipart_upload", Bucket=self._bucket, Key=key, **headers
-        )
-        target = {"Bucket": self._bucket, "Key": key, "UploadId": upload["UploadId"]}
-        try:
-            parts = await self._copy_parts(source, target, progress)
-            await self._client.call(
-                "complete_multipart_upload", **target, MultipartUpload={"Parts": parts}
-            )
-        except BaseException:
-            await asyncio.shield(asyncio.create_task(self._abort(target)))
-            raise
+        await in_parts(self._client, self._bucket, key, source.stat.content_type, send)
 
     async def _copy_parts(
-        self, source: CopySource, target: dict[str, Any], progress: CopyProgress | None
+        self, source: CopySource, target: Target, progress: CopyProgress | None
     ) -> list[dict[str, Any]]:
         done = 0
 
@@ -108,10 +95,3 @@ class Copier:
 
         parts = parts_of(source.stat.size, self._part_bytes)
         return await each(parts, copy_part, limit=_PARTS_AT_A_TIME)
-
-    async def _abort(self, target: dict[str, Any]) -> None:
-        """Let the store forget the parts; a bucket rule has to remove what stays even so."""
-        try:
-            await self._client.call("abort_multipart_upload", **target)
-        except TamsError as error:
-            logger.warning("an unfinished multipart copy stays behind: %s", error.message)

@@ -114,9 +114,17 @@ class CredentialKeeper:
         self._futile_until = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Load the first credentials and keep renewing them. Raises Unavailable."""
-        self._current = await self._source.load()
+    async def start(self, *, patient: bool = False) -> None:
+        """Load the first credentials and keep renewing them.
+
+        Raises Unavailable if there are none, unless ``patient``: then they may come later.
+        """
+        try:
+            self._current = await self._source.load()
+        except Unavailable as error:
+            if not patient:
+                raise
+            logger.error("there are no S3 credentials yet: %s", error.message)
         self._task = asyncio.create_task(self._keep(), name="s3-credentials")
 
     async def aclose(self) -> None:
@@ -130,7 +138,8 @@ class CredentialKeeper:
         """The credentials to sign with now. No I/O. Raises Unavailable if they have expired."""
         current = self._current
         if current is None or self._seconds_left(current) <= 0:
-            raise Unavailable("the S3 credentials have expired and could not be renewed")
+            state = "are missing" if current is None else "have expired and could not be renewed"
+            raise Unavailable(f"the S3 credentials {state}")
         return current
 
     async def fresh(self) -> Credentials:

@@ -21,7 +21,7 @@ REFUSED_CREDENTIALS: Final = frozenset(
         "TokenRefreshRequired",
     }
 )
-_FORBIDDEN: Final = frozenset({"403", "AccessDenied", "Forbidden"})
+FORBIDDEN: Final = frozenset({"403", "AccessDenied", "Forbidden"})
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _CHANGED: Final = frozenset({"412", "PreconditionFailed"})
 
@@ -50,7 +50,7 @@ def answered(response: dict[str, Any], operation: str, label: str) -> TamsError:
 def _reason(code: str, operation: str) -> str | None:
     if code in REFUSED_CREDENTIALS:
         return f"refuses the credentials of this service ({code})"
-    if code in _FORBIDDEN:
+    if code in FORBIDDEN:
         return f"does not allow {operation} with the credentials of this service"
     if code == "RequestTimeTooSkewed":
         return "says that the clock of this machine is wrong"

@@ -7,7 +7,7 @@ depends on the cluster, and is the business of ``Locking``.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -32,11 +32,11 @@ from tams_gql.store.tables import (
     OBJECTS,
     RECEIPTS,
     SEGMENTS,
-    TABLES,
     Table,
 )
 from tams_gql.store.vast.client import Tx
 from tams_gql.store.vast.layout import ROW_ID, Physical, physical_of, stored_name
+from tams_gql.store.vast.locking import IN_ORDER, Locking, Tables
 from tams_gql.store.vast.locks import Lock, lock_of, locks_of_row
 from tams_gql.store.vast.plan import Plan, TableReads, keys_of, parents_of
 from tams_gql.store.vast.reader import View, unique_rows
@@ -46,58 +46,6 @@ from tams_gql.store.vast.segments import SegmentChanges
 
 _NO_COUNTERS = {"segment_count": 0, "duration_ns": 0, "bytes": 0, "longest_ns": 0}
 _MANY_OBJECTS = 300  # of one removal; more are found by the flow that brought them
-
-# The most contended row first: who loses it has written nothing else.
-_ORDER = (FLOWS, *(table for table in TABLES if table is not FLOWS))
-"""Contract tables in the order in which their rows are read and written."""
-
-
-class Locking(Protocol):
-    """How what was read is kept from changing before the transaction commits."""
-
-    def before_reading(self, tx: Tx, locks: Collection[Lock], /) -> None:
-        """Take the locks that are known from the start."""
-        ...
-
-    def after_finding(self, tx: Tx, locks: Collection[Lock], /) -> bool:
-        """Take the locks of rows that were searched for; True if they must be read again."""
-        ...
-
-    def before_writing(self, tx: Tx, locks: Collection[Lock], tables: Tables, /) -> None:
-        """Make sure of what was relied on but is not written."""
-        ...
-
-
-class Tables:
-    """The rows of all tables that a change set has to do with."""
-
-    def __init__(self) -> None:
-        self._by_name: dict[str, TableRows] = {}
-
-    def of(self, physical: Physical) -> TableRows:
-        """The rows of one table."""
-        if physical.name not in self._by_name:
-            self._by_name[physical.name] = TableRows(physical)
-        return self._by_name[physical.name]
-
-    def slot(self, lock: Lock) -> Slot | None:
-        """The row that a lock is named after, if it has been read."""
-        rows = self._by_name.get(lock.table)
-        return None if rows is None else rows.slots.get(lock.key)
-
-    def lockable(self, lock: Lock) -> bool:
-        """Whether the rows of the lock's table, of which one has been read, can be touched."""
-        return self._by_name[lock.table].physical.lock
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to write."""
-        return any(rows.changed for rows in self._by_name.values())
-
-    def in_order(self) -> Iterator[TableRows]:
-        """All of them, in the order of writing."""
-        names = dict.fromkeys(physical_of(table).name for table in _ORDER)
-        return (self._by_name[name] for name in names if name in self._by_name)
 
 
 class Application:
@@ -121,7 +69,7 @@ class Application:
         """Read what is needed and work everything out, or raise ``Stale``."""
         changes = self._changes
         self._locking.before_reading(self._tx, self._plan.locks.keys())
-        for table in _ORDER:
+        for table in IN_ORDER:
             if table.name in self._plan.reads:
                 self._read(table, self._plan.reads[table.name])
         self._read_collections(self._plan.parents)
@@ -149,8 +97,9 @@ class Application:
         committed = Committed(position, self.removed)
         if self._changes.receipt is not None:
             self._keep(self._changes.receipt, committed)
-        if events is not None or self._tables.changed:
-            self._locking.before_writing(self._tx, self._plan.locks.keys(), self._tables)
+        changing = events is not None or self._tables.changed
+        locks = self._plan.locks.keys() if changing else ()
+        self._locking.before_writing(self._tx, locks, self._tables)
         for rows in self._tables.in_order():
             for batch in rows.updates():
                 self._tx.update(rows.physical, batch)

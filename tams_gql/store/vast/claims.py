@@ -22,9 +22,9 @@ import pyarrow as pa
 
 from tams_gql.model.errors import TamsError
 from tams_gql.store.scan import Op, compare, eq, is_in
-from tams_gql.store.vast.apply import Tables
 from tams_gql.store.vast.client import Gone, OutcomeUnknown, RowConflict, Tx, VastClient
 from tams_gql.store.vast.layout import CLAIMS, ROW_ID, rows_to_batch
+from tams_gql.store.vast.locking import Tables
 from tams_gql.store.vast.locks import Lock
 
 _LIFETIME_SECONDS = 900

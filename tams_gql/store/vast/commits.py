@@ -18,11 +18,12 @@ from tams_gql.model.errors import Unavailable
 from tams_gql.store.changes import ChangeSet, Committed, NewEvent, Stale, refuse_own_rows
 from tams_gql.store.scan import eq
 from tams_gql.store.tables import EVENTS, RECEIPTS
-from tams_gql.store.vast.apply import Application, Locking
+from tams_gql.store.vast.apply import Application
 from tams_gql.store.vast.claims import ClaimedBefore, Claims, Contended, MoreClaims
 from tams_gql.store.vast.client import Gone, OutcomeUnknown, RowConflict, Tx, VastClient
 from tams_gql.store.vast.guards import GuardBeforeReading, Guards, WriteWhatWasRead
 from tams_gql.store.vast.layout import physical_of
+from tams_gql.store.vast.locking import Locking
 from tams_gql.store.vast.locks import Lock
 from tams_gql.store.vast.modes import Modes
 from tams_gql.store.vast.plan import Plan, plan_of

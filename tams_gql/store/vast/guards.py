@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tams_gql.model.errors import Unavailable
-from tams_gql.store.vast.apply import Tables
 from tams_gql.store.vast.client import Tx
 from tams_gql.store.vast.layout import GUARD_ROWS, GUARDS, LOCK, ROW_ID
+from tams_gql.store.vast.locking import Tables
 from tams_gql.store.vast.locks import Lock
 from tams_gql.store.vast.rows import new_lock
 

@@ -8,39 +8,35 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tams_gql.model.errors import BadInput
 from tams_gql.store.changes import AddSegments, NewEvent, RemoveSegments, Row, Stale
-from tams_gql.store.scan import Op, Where, compare, eq
 from tams_gql.store.tables import SEGMENTS
-from tams_gql.store.vast.domains import Within
 from tams_gql.store.vast.layout import ROW_ID, physical_of
 from tams_gql.store.vast.reader import Reader
 from tams_gql.store.vast.rows import Slot, TableRows
+from tams_gql.store.vast.timeline import (
+    Ends,
+    Longs,
+    Spans,
+    Timeline,
+    inside,
+    longs,
+    overlapping,
+    ranges,
+)
 
 _START, _END = SEGMENTS.columns.index("start_ns"), SEGMENTS.columns.index("end_ns")
 _OBJECT, _SIZE = SEGMENTS.columns.index("object_id"), SEGMENTS.columns.index("size")
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
-
-_PORTION_ROWS = 200_000  # that one select may bring
-_MAX_SPANS = 64  # ranges of time in one predicate
-_FIRST_LOOK = 64  # segments expected in the first range searched for the end of a flow
-_WIDER = 16
-
-_PHYSICAL = physical_of(SEGMENTS)
-
-Spans = list[tuple[int, int]]
-Longs = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +45,6 @@ class Removal:
 
     count: int
     event: NewEvent | None
-
-
-@dataclass(slots=True)
-class Timeline:
-    """The segments of one flow that a change set has to do with."""
-
-    gone: list[Longs] = field(default_factory=list)  # starts of removed segments, by removal
-    first_gone: int = _MAX_INT64  # the earliest of these starts
-    last_gone: tuple[int, int] = (_MIN_INT64, _MIN_INT64)  # the range of the latest
-    added: Spans = field(default_factory=list)  # in order
-    stored: Spans = field(default_factory=list)  # read because something new may overlap them
-
-    def forget(self, starts: Longs, ends: Longs) -> None:
-        """Note that stored segments have been removed."""
-        self.gone.append(starts)
-        self.first_gone = min(self.first_gone, int(starts.min()))
-        self.last_gone = max(self.last_gone, (int(starts.max()), int(ends.max())))
-
-    def is_gone(self, starts: Longs) -> npt.NDArray[np.bool_]:
-        """Which of these stored segments have been removed before."""
-        mask = np.zeros(len(starts), dtype=bool)
-        for each in self.gone:
-            mask |= np.isin(starts, each)
-        return mask
 
 
 class SegmentChanges:
@@ -100,15 +72,15 @@ class SegmentChanges:
         slot = self._flows.live((removal.flow_id,))
         timeline = self.timeline(removal.flow_id)
         portions = []
-        for found in _inside(reader, removal, None if slot is None else slot.values):
-            left = ~timeline.is_gone(_longs(found, "start_ns"))
+        for found in inside(reader, removal, None if slot is None else slot.values):
+            left = ~timeline.is_gone(longs(found, "start_ns"))
             kept = found if left.all() else found.filter(pa.array(left))
             if kept.num_rows:
                 portions.append(kept)
         if not portions:
             return Removal(0, None)
         rows = pa.concat_tables(portions)
-        starts, ends = _longs(rows, "start_ns"), _longs(rows, "end_ns")
+        starts, ends = longs(rows, "start_ns"), longs(rows, "end_ns")
         timeline.forget(starts, ends)
         self._segments.gone += rows.column(ROW_ID).chunks
         self._forget_slots(removal.flow_id, starts)
@@ -127,10 +99,10 @@ class SegmentChanges:
         for flow_id in found.column("flow_id").unique().to_pylist():
             timeline = self.timeline(flow_id)
             rows = found.filter(pc.equal(found.column("flow_id"), flow_id))
-            rows = rows.filter(pa.array(~timeline.is_gone(_longs(rows, "start_ns"))))
+            rows = rows.filter(pa.array(~timeline.is_gone(longs(rows, "start_ns"))))
             if rows.num_rows:
-                starts = _longs(rows, "start_ns")
-                timeline.forget(starts, _longs(rows, "end_ns"))
+                starts = longs(rows, "start_ns")
+                timeline.forget(starts, longs(rows, "end_ns"))
                 self._segments.gone += rows.column(ROW_ID).chunks
                 self._forget_slots(flow_id, starts)
                 count += rows.num_rows
@@ -168,7 +140,7 @@ class SegmentChanges:
             if counters["segment_count"] == 0:
                 self._flows.change(slot, {"min_start_ns": None, "max_end_ns": None})
                 continue
-            ends = _Ends(reader, flow_id, timeline, counters)
+            ends = Ends(reader, flow_id, timeline, counters)
             if timeline.first_gone <= counters["min_start_ns"]:
                 self._flows.change(slot, {"min_start_ns": ends.first_start(timeline.first_gone)})
             if timeline.last_gone[1] >= counters["max_end_ns"]:
@@ -189,9 +161,9 @@ class SegmentChanges:
             spans = [span for span in _spans(each.rows) if span[0] < max_end]
             if spans:
                 timeline = self.timeline(each.flow_id)
-                where = _overlap(each.flow_id, spans, counters["longest_ns"])
-                found = reader.select(_PHYSICAL, ("start_ns", "end_ns"), where)
-                timeline.stored = sorted({*timeline.stored, *_ranges(found)})
+                where = overlapping(each.flow_id, spans, counters["longest_ns"])
+                found = reader.select(physical_of(SEGMENTS), ("start_ns", "end_ns"), where)
+                timeline.stored = sorted({*timeline.stored, *ranges(found)})
 
     def add(self, added: AddSegments) -> None:
         """Take in new segments; ``Stale`` when one would overlap or the flow is gone."""
@@ -252,48 +224,6 @@ class SegmentChanges:
         self.users.clear()
 
 
-def _inside(
-    reader: Reader, removal: RemoveSegments, counters: dict[str, Any] | None
-) -> Iterator[pa.Table]:
-    """The stored segments wholly inside the window, in portions.
-
-    Containment, as the specification asks of DELETE. The start bounds the range at both ends,
-    because a segment inside the window also begins inside it.
-    """
-    low, high, count = removal.start_ns, removal.end_ns, 1
-    if counters is not None:
-        if (count := counters["segment_count"]) == 0:
-            return
-        low, high = max(low, counters["min_start_ns"]), min(high, counters["max_end_ns"])
-    if low >= high:
-        return
-    bounds: list[Where] = [eq("flow_id", removal.flow_id), compare("end_ns", Op.LE, high)]
-    if removal.object_id is not None:
-        bounds.append(eq("object_id", removal.object_id))
-    columns = ("start_ns", "end_ns", "object_id", "size")
-    step = -(-(high - low) // -(-count // _PORTION_ROWS))
-    for at in range(low, high, step):
-        within = Within("start_ns", ((at, min(at + step, high)),))
-        yield reader.select(_PHYSICAL, columns, (*bounds, within), row_ids=True)
-
-
-def _overlap(flow_id: str, spans: Spans, longest_ns: int) -> tuple[Where | Within, ...]:
-    """What stored segments that overlap one of the spans meet, and perhaps some others."""
-    ranges = [(max(start - longest_ns, _MIN_INT64), end) for start, end in spans]
-    while len(ranges) > _MAX_SPANS:
-        ranges = [(pair[0][0], pair[-1][1]) for pair in _pairs(ranges)]
-    return (
-        eq("flow_id", flow_id),
-        Within("start_ns", tuple(ranges)),
-        compare("end_ns", Op.GT, spans[0][0]),
-    )
-
-
-def _pairs(ranges: Spans) -> Iterator[Spans]:
-    for at in range(0, len(ranges), 2):
-        yield ranges[at : at + 2]
-
-
 def _first_overlap(taken: Spans, spans: Spans) -> int | None:
     """Where the first of the spans begins that meets one of the taken ones; both are in order."""
     for start, end in spans:
@@ -325,51 +255,3 @@ def _completed(event: NewEvent | None, count: int, start_ns: int, end_ns: int) -
     body = orjson.loads(event.body)
     body |= {"segment_count": count, "start_ns": start_ns, "end_ns": end_ns}
     return NewEvent(event.type, event.source_id, event.flow_id, orjson.dumps(body).decode())
-
-
-class _Ends:
-    """Searches a flow from one end, in ranges of time that widen until something is found."""
-
-    def __init__(
-        self, reader: Reader, flow_id: str, timeline: Timeline, counters: dict[str, Any]
-    ) -> None:
-        self._reader = reader
-        self._flow_id = flow_id
-        self._timeline = timeline
-        self._low, self._high = counters["min_start_ns"], counters["max_end_ns"]
-        gone = sum(len(starts) for starts in timeline.gone)
-        rate = (self._high - self._low) // (counters["segment_count"] + gone)
-        self._step = max(1, rate) * _FIRST_LOOK
-
-    def first_start(self, at: int) -> int | None:
-        """Where the first segment that is left begins, none of them before ``at``."""
-        step = self._step
-        while at < self._high:
-            if found := self._left(at, min(at + step, self._high)):
-                return found[0][0]
-            at, step = at + step, step * _WIDER
-        return None
-
-    def last_end(self, at: int) -> int | None:
-        """Where the last segment that is left ends, all of them beginning before ``at``."""
-        step = self._step
-        while at > self._low:
-            if found := self._left(max(at - step, self._low), at):
-                return found[-1][1]
-            at, step = at - step, step * _WIDER
-        return None
-
-    def _left(self, low: int, high: int) -> Spans:
-        where = (eq("flow_id", self._flow_id), Within("start_ns", ((low, high),)))
-        found = self._reader.select(_PHYSICAL, ("start_ns", "end_ns"), where)
-        gone = self._timeline.is_gone(_longs(found, "start_ns"))
-        return sorted(_ranges(found.filter(pa.array(~gone))))
-
-
-def _ranges(found: pa.Table) -> Iterator[tuple[int, int]]:
-    starts, ends = _longs(found, "start_ns"), _longs(found, "end_ns")
-    return zip(starts.tolist(), ends.tolist(), strict=True)
-
-
-def _longs(found: pa.Table, column: str) -> Longs:
-    return np.asarray(found.column(column).to_numpy(), dtype=np.int64)

@@ -15,8 +15,13 @@ from pathlib import Path
 import pytest
 
 from tams_gql.model.errors import Unavailable
+from tams_gql.resolvers.jobs import new_job
+from tams_gql.store.changes import Insert
 from tams_gql.store.embedded import EmbeddedStore, check, migrate
 from tams_gql.store.embedded.migrate import latest_version
+from tams_gql.store.scan import Scan
+from tams_gql.store.tables import JOBS
+from tests.store import ask, build
 from tests.store.elsewhere import ROOT
 
 # The package exports a function of the same name.
@@ -246,3 +251,30 @@ def test_a_directory_that_may_only_be_read_is_refused(
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
 
     assert done.stdout.startswith(message)
+
+
+async def test_a_catalog_of_the_first_version_keeps_its_rows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = module._migrations()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_migrations", lambda: known[:1])
+        assert migrate(path) == (0, 1)
+        store = await EmbeddedStore.open(path)
+        await store.commit(build.changes(build.objects("o1", "o2")))
+        await store.close()
+        with closing(sqlite3.connect(path)) as connection:
+            before = connection.execute("SELECT * FROM objects").fetchall()
+
+    assert migrate(path) == (1, latest_version())
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM objects").fetchall() == before
+        assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
+    store = await EmbeddedStore.open(path)
+    job = new_job("delete_bytes", {"keys": []}, 1, job_id="j1")
+    changes = build.changes()
+    changes.insert.append(Insert(JOBS, JOBS.columns, (job,)))
+    await store.commit(changes)
+    assert await ask.rows(store, Scan(JOBS, ("id", "attempts"))) == [("j1", 0)]
+    await store.close()

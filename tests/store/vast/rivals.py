@@ -1,7 +1,7 @@
 """Writers that get in each other's way, in any number of stores and processes.
 
 ``python -m tests.store.vast.rivals CONFIG NUMBER SECONDS`` is one of them; it prints what it has
-been told was done.
+been told was done, one act a line, as soon as it knows.
 """
 
 from __future__ import annotations
@@ -51,8 +51,11 @@ def world() -> ChangeSet:
 class Rival:
     """One writer, with a memory of what it has been told was done."""
 
-    def __init__(self, store: CatalogStore, number: int) -> None:
+    def __init__(
+        self, store: CatalogStore, number: int, report: Callable[[list[Any]], None] | None = None
+    ) -> None:
         self.done: Acts = []
+        self._report = report
         self.refused = 0
         self._store = store
         self._number = number
@@ -120,6 +123,8 @@ class Rival:
         name = json.dumps([self._number, self._count])
         await self._store.commit(build.changes(events=[build.event(name)], **parts))
         self.done.append([*act, name])
+        if self._report is not None:
+            self._report(self.done[-1])
 
 
 async def open_store(config: VastConfig) -> CatalogStore:
@@ -127,8 +132,13 @@ async def open_store(config: VastConfig) -> CatalogStore:
     return await VastStore.open(config)
 
 
-async def run_elsewhere(config: VastConfig, rivals: int, seconds: float) -> Acts:
-    """Let writers in processes of their own do what they like; what they were told was done."""
+async def run_elsewhere(
+    config: VastConfig, rivals: int, seconds: float, *, kill: bool = False
+) -> Acts:
+    """Let writers in processes of their own do what they like; what they were told was done.
+
+    With ``kill`` they have no time to finish: each is killed soon after its first acts.
+    """
     children = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", __spec__.name),
@@ -138,20 +148,33 @@ async def run_elsewhere(config: VastConfig, rivals: int, seconds: float) -> Acts
         )
         for number in range(rivals)
     ]
-    outputs = [await child.communicate() for child in children]
-    assert [child.returncode for child in children] == [0] * rivals
-    return [act for output, _ in outputs for act in json.loads(output)]
+    lines = await asyncio.gather(*(_lines(child, kill) for child in children))
+    assert [child.returncode for child in children] == [-9 if kill else 0] * rivals
+    return [json.loads(line) for of_child in lines for line in of_child]
+
+
+async def _lines(child: asyncio.subprocess.Process, kill: bool) -> list[bytes]:
+    assert child.stdout is not None
+    early = [await child.stdout.readline() for _ in range(3)] if kill else []
+    if kill:
+        await asyncio.sleep(random.uniform(0.05, 0.2))
+        child.kill()
+    output, _ = await child.communicate()
+    return [*early, *output.splitlines()]
 
 
 async def _run(config: VastConfig, number: int, seconds: float) -> None:
     store = await open_store(config)
-    one, other = Rival(store, number), Rival(store, number + 1_000)
+
+    def report(act: list[Any]) -> None:
+        print(json.dumps(act), flush=True)
+
+    one, other = Rival(store, number, report), Rival(store, number + 1_000, report)
     deadline = time.monotonic() + seconds
     await asyncio.gather(
         *(rival.act_until(lambda: time.monotonic() > deadline) for rival in (one, other))
     )
     await store.close()
-    print(json.dumps(one.done + other.done))
 
 
 if __name__ == "__main__":

@@ -129,6 +129,19 @@ async def test_without_faults(place: Place) -> None:
     audit(place.config)
 
 
+async def test_what_changes_nothing_leaves_nothing(place: Place) -> None:
+    before = await place.rows()
+    removals = [RemoveSegments("f", 1, 9, event=build.event()), RemoveSegments("?", 0, 9)]
+    expect = [Expect(FLOWS, ("f",), {}), Expect(SOURCES, ("new",), None)]
+
+    done = await place.store.commit(ChangeSet(build.NOW, expect, remove_segments=removals))
+
+    assert done.removed == (0, 0)
+    after = await place.rows()
+    assert after == before
+    assert after["claims"] == []
+
+
 @pytest.mark.parametrize("nth", range(1, 13, 2))
 async def test_a_conflict_at_any_write(place: Place, nth: int) -> None:
     fault = place.emulator.faults.conflict(nth=nth, kinds=("write",))

@@ -12,7 +12,7 @@ from tams_gql.store.changes import AddSegments, Delete, RemoveSegments, Stale
 from tams_gql.store.port import CatalogStore
 from tams_gql.store.scan import eq
 from tams_gql.store.tables import FLOWS, SEGMENTS
-from tams_gql.store.vast import apply, segments
+from tams_gql.store.vast import apply, timeline
 from tams_gql.store.vast.config import VastConfig
 from tests.store import build
 from tests.store.vast.physical import audit, column
@@ -23,10 +23,10 @@ from tests.vast_emulator import Emulator
 @pytest.fixture
 async def store(config: VastConfig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CatalogStore]:
     """A store that takes everything for long."""
-    monkeypatch.setattr(segments, "_PORTION_ROWS", 7)
-    monkeypatch.setattr(segments, "_MAX_SPANS", 3)
-    monkeypatch.setattr(segments, "_FIRST_LOOK", 1)
-    monkeypatch.setattr(segments, "_WIDER", 2)
+    monkeypatch.setattr(timeline, "_PORTION_ROWS", 7)
+    monkeypatch.setattr(timeline, "_MAX_SPANS", 3)
+    monkeypatch.setattr(timeline, "_FIRST_LOOK", 1)
+    monkeypatch.setattr(timeline, "_WIDER", 2)
     monkeypatch.setattr(apply, "_MANY_OBJECTS", 5)
     opened = await open_store(config)
     yield opened
