@@ -11,8 +11,8 @@ from bench.catalog import Place, Shape
 from bench.rows import counters_row, flow_record, object_row, segment_row, source_row
 from tams_gql.settings import Settings
 from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, OBJECTS, SEGMENTS, SOURCES, Table
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.layout import physical_of, rows_to_batch
+from tams_gql.store.vast.wire.client import VastClient
 from tams_gql.store_choice import migrate, vast_config
 
 _ROWS_AT_ONCE = 5_000  # well below what fits into one request

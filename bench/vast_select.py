@@ -22,11 +22,11 @@ import vastdb
 
 from tams_gql.store.scan import Op, compare, eq, is_in
 from tams_gql.store.tables import SEGMENTS
-from tams_gql.store.vast.client import Tx, VastClient
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.domains import Asked
 from tams_gql.store.vast.layout import Physical, physical_of, rows_to_batch
 from tams_gql.store.vast.schema import migrate
+from tams_gql.store.vast.wire.client import Tx, VastClient
+from tams_gql.store.vast.wire.domains import Asked
 from tests.vast_emulator import RemoteEmulator, emulator_process
 
 _TABLE = physical_of(SEGMENTS)

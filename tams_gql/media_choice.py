@@ -14,6 +14,7 @@ from tams_gql.media.port import MediaBackend, StorageBackend
 from tams_gql.media.registry import MediaRegistry
 from tams_gql.media.s3.config import S3BackendConfig, S3BackendSettings, open_s3
 from tams_gql.model.errors import BadInput, TamsError, Unavailable
+from tams_gql.model.ids import new_id
 from tams_gql.resolvers.backends import known_backend
 from tams_gql.settings import Settings
 from tams_gql.settings_media import LOCAL_LABEL
@@ -37,7 +38,7 @@ async def open_media(settings: Settings, store: CatalogStore) -> AsyncIterator[M
         if settings.local_media:
             media.append(await _local(settings, store))
         for place in range(len(settings.storage_backends)):
-            opened = await _s3(settings, place, store)
+            opened = await open_backend(settings, place, store)
             stack.push_async_callback(opened.aclose)
             media.append(opened)
         yield MediaRegistry(media)
@@ -68,13 +69,20 @@ async def _local(settings: Settings, store: CatalogStore) -> LocalMedia:
     )
 
 
-async def _s3(settings: Settings, place: int, store: CatalogStore) -> S3Media:
+async def open_backend(settings: Settings, place: int, store: CatalogStore | None) -> S3Media:
+    """One of the buckets; without a catalog to have its id from, only to try it out.
+
+    Raises as ``open_media`` does.
+    """
     chosen = settings.storage_backends[place]
-    storage_id = chosen.id or await known_backend(store, chosen.label, utc_now_us())
+    storage_id = chosen.id or new_id()
+    if chosen.id is None and store is not None:
+        storage_id = await known_backend(store, chosen.label, utc_now_us())
     config: S3BackendConfig = chosen.with_id(storage_id, default=_default(settings) == place)
     others = settings.local_media or len(settings.storage_backends) > 1
+    patient = others and store is not None
     try:
-        return await open_s3(config, authorise=_url_signer(chosen), patient=others)
+        return await open_s3(config, authorise=_url_signer(chosen), patient=patient)
     except TamsError as error:
         kind = BadInput if isinstance(error, BadInput) else Unavailable
         raise kind(f"storage_backends.{place} ({chosen.label}): {error.message}") from None

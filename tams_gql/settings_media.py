@@ -62,6 +62,10 @@ class MediaSettings(BaseSettings):
         # The folder keeps its label even while it is off: the catalog knows its id by it.
         _once("label", [LOCAL_LABEL, *(backend.label for backend in backends)])
         _once("id", [backend.id for backend in backends if backend.id is not None])
+        for backend in backends:
+            if backend.presigned and backend.public_base_url and not backend.url_signer:
+                problem = "a public_base_url with a url_signer or presigned: false"
+                raise ValueError(f"backends that have {problem}; {backend.label!r} has neither")
         if sum(backend.default for backend in backends) > 1:
             raise ValueError("at most one backend with `default`")
         return backends

@@ -64,8 +64,8 @@ def versions(settings: Settings) -> Versions:
         from tams_gql.store import embedded
 
         return Versions(*embedded.check(settings.catalog_file))
-    from tams_gql.store.vast.client import VastClient
     from tams_gql.store.vast.schema import check
+    from tams_gql.store.vast.wire.client import VastClient
 
     with closing(VastClient(vast_config(settings))) as client:
         return Versions(*check(client))
@@ -82,8 +82,8 @@ def migrate(settings: Settings) -> Versions:
 
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         return Versions(*embedded.migrate(settings.catalog_file))
-    from tams_gql.store.vast.client import VastClient
     from tams_gql.store.vast.schema import migrate as migrate_vast
+    from tams_gql.store.vast.wire.client import VastClient
 
     with closing(VastClient(vast_config(settings))) as client:
         return Versions(*migrate_vast(client))
@@ -96,7 +96,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
         yield from examine_file(settings.catalog_file)
     else:
-        from tams_gql.store.vast.doctor import examine as examine_cluster
+        from tams_gql.store.vast.probing.doctor import examine as examine_cluster
 
         yield from examine_cluster(vast_config(settings))
 

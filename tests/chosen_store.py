@@ -64,8 +64,8 @@ class _Vast:
         self._stack.close()
 
     def _client(self, bucket: str) -> Any:
-        from tams_gql.store.vast.client import VastClient
         from tams_gql.store.vast.config import VastConfig
+        from tams_gql.store.vast.wire.client import VastClient
 
         return VastClient(VastConfig((self._emulator.url,), _ACCESS_KEY, _SECRET_KEY, bucket))
 

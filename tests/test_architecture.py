@@ -40,6 +40,7 @@ SETTINGS = frozenset({"settings", "settings_media", "settings_sources", "setting
 DOORS: Mapping[str, tuple[str, ...]] = {
     "aiobotocore": ("tams_gql.media.s3",),
     "botocore": ("tams_gql.media.s3",),
+    "aiohttp": ("tams_gql.media.s3",),
     "aiodataloader": ("tams_gql.loaders",),
     "annotated_types": ("tams_gql.settings_sources",),
     "anyio": ("tams_gql.http", "tams_gql.media"),

@@ -136,6 +136,11 @@ def test_what_is_wrong_is_named_by_its_place(
         ([backend("local")], "backends of different label; two have 'local'"),
         ([backend("a", id=ID), backend("b", id=ID)], f"backends of different id; two have '{ID}'"),
         (
+            [backend("a", public_base_url="https://cdn.example.com")],
+            "backends that have a public_base_url with a url_signer or presigned: false;"
+            " 'a' has neither",
+        ),
+        (
             [backend("a", default=True), backend("b", default=True)],
             "at most one backend with `default`",
         ),

@@ -15,7 +15,7 @@ from tams_gql.settings import Settings
 from tams_gql.store.findings import Finding, Status
 
 if TYPE_CHECKING:
-    from tams_gql.store.vast.probe import Advice, Answer
+    from tams_gql.store.vast.probing.probe import Advice, Answer
 
 _COLOURS = {
     Status.OK: "green",
@@ -72,7 +72,7 @@ class _Report:
 def doctor(
     probing: bool, probe_expiry: int | None, scanning: bool, as_json: bool, **options: object
 ) -> None:
-    """Check the catalog store and the media folder of the settings.
+    """Check the catalog store and the storage backends of the settings.
 
     What it writes it removes again. Exit codes: 0 all well, 1 a check failed, 2 wrong settings.
     """
@@ -93,9 +93,11 @@ def doctor(
 
 def _check(settings: Settings, report: _Report) -> None:
     from tams_gql.cli.doctor_media import examine_media
+    from tams_gql.cli.doctor_s3 import examine_s3
     from tams_gql.store_choice import examine
 
-    for findings in (examine(settings), examine_media(settings.media_dir)):
+    folder = examine_media(settings.media_dir) if settings.local_media else ()
+    for findings in (examine(settings), folder, examine_s3(settings)):
         for finding in findings:
             report.findings.append(finding)
             report.say(_line(finding))
@@ -116,8 +118,8 @@ def _line(finding: Finding) -> str:
 
 
 def _probe(settings: Settings, report: _Report, expiry_seconds: int) -> None:
-    from tams_gql.store.vast.probe import advise, probe
-    from tams_gql.store.vast.probe_door import NoAnswer, Refused
+    from tams_gql.store.vast.probing.probe import advise, probe
+    from tams_gql.store.vast.probing.probe_door import NoAnswer, Refused
     from tams_gql.store_choice import vast_config
 
     report.say("Probe of the cluster:")

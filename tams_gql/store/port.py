@@ -92,7 +92,7 @@ class ChangeLog(Protocol):
         ...
 
     async def floor(self) -> str:
-        """What retention has removed; to read after a position that does not cover it is refused."""
+        """What retention has removed; reading after what does not cover it is refused."""
         ...
 
     async def events(self, after: str, limit: int, where: tuple[Where, ...] = ()) -> pa.RecordBatch:

@@ -9,10 +9,10 @@ import pytest
 
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import CLAIMS, Physical
-from tams_gql.store.vast.probe import advise, probe
-from tams_gql.store.vast.probe_conflicts import Answer
-from tams_gql.store.vast.probe_door import Door, NoAnswer, Refused
-from tams_gql.store.vast.probe_place import PREFIX, remove_left_behind
+from tams_gql.store.vast.probing.probe import advise, probe
+from tams_gql.store.vast.probing.probe_conflicts import Answer
+from tams_gql.store.vast.probing.probe_door import Door, NoAnswer, Refused
+from tams_gql.store.vast.probing.probe_place import PREFIX, remove_left_behind
 from tests.vast_emulator import Emulator
 
 

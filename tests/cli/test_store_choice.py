@@ -22,9 +22,9 @@ from tams_gql.settings import Settings
 from tams_gql.store.scan import eq
 from tams_gql.store.tables import SERVICE
 from tams_gql.store.vast import schema
-from tams_gql.store.vast.client import Tx, VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import ROW_ID, physical_of
+from tams_gql.store.vast.wire.client import Tx, VastClient
 from tams_gql.store_choice import migrate, vast_config, versions
 from tests.vast_emulator import Emulator
 

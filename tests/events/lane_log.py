@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tams_gql.store.scan import Where
 from tams_gql.store.tables import EVENTS
-from tams_gql.store.vast.frontier import LATENESS_SECONDS, START, Frontier, parse
+from tams_gql.store.vast.change_log.frontier import LATENESS_SECONDS, START, Frontier, parse
 
 
 @dataclass(frozen=True, slots=True)

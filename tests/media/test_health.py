@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import cast
 
 import pytest
 
 from tams_gql.media import health
 from tams_gql.media.health import GOOD_SECONDS, MediaHealth
-from tams_gql.media.local import LocalMedia
 from tams_gql.media.port import MediaBackend, StorageBackend
 from tams_gql.media.registry import MediaRegistry
 from tams_gql.model.errors import Unavailable
@@ -21,12 +19,8 @@ from tams_gql.model.ids import new_id
 class Checked:
     """A backend whose check is counted, fails or hangs as the test says."""
 
-    def __init__(self, folder: Path, label: str) -> None:
-        described = StorageBackend(id=new_id(), label=label)
-        self.inner = LocalMedia(
-            folder / label, backend=described, public_url="http://x", durable=False
-        )
-        self.backend = described
+    def __init__(self, label: str) -> None:
+        self.backend = StorageBackend(id=new_id(), label=label)
         self.failure: Exception | None = None
         self.hangs = False
         self.checks = 0
@@ -37,20 +31,19 @@ class Checked:
             await asyncio.Event().wait()
         if self.failure is not None:
             raise self.failure
-        await self.inner.check()
 
 
 class World:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.now = 0.0
-        self.first, self.second = Checked(folder, "first"), Checked(folder, "second")
+        self.first, self.second = Checked("first"), Checked("second")
         media = MediaRegistry(cast(list[MediaBackend], [self.first, self.second]))
         self.health = MediaHealth(media, clock=lambda: self.now)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world() -> World:
+    return World()
 
 
 async def test_a_good_result_is_kept_and_a_bad_one_is_not(world: World) -> None:

@@ -15,6 +15,7 @@ from tams_gql.media.local import LocalMedia
 from tams_gql.media.port import MediaBackend, ObjectStat, StorageBackend
 from tams_gql.media.s3.backend import S3Media
 from tams_gql.media.s3.config import open_s3
+from tams_gql.media.s3.failures import S3Failure
 from tams_gql.model.errors import Conflict, NotFound, Unavailable
 from tams_gql.model.ids import new_id
 from tests.media.fault_proxy import Fault, FaultProxy, fault_proxy
@@ -221,17 +222,30 @@ async def test_a_copy_takes_little_memory_whatever_its_size(stores: Stores) -> N
     assert peak < 8 * PART
 
 
-async def test_the_server_copies_where_the_store_may_not(stores: Stores, s3: S3Server) -> None:
-    """The credentials of the target need not read the source's bucket."""
-    key, copy = unique("object"), unique("copy")
+async def test_one_store_copies_itself_unless_it_may_not_read_the_source(
+    stores: Stores, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given two backends of one store
+    key, copies = unique("object"), [unique("copy") for _ in range(3)]
     body = b"y" * (PART + 1)
     await stores.put("s3", key, body)
-    values = s3.values(id=new_id(), endpoint=stores.proxy.url, upload_part_bytes=PART)
-    twin = await open_s3(type(s3.config()).model_validate(values))
+    twin = await open_s3(s3.config(id=new_id(), endpoint=stores.proxy.url, upload_part_bytes=PART))
     try:
-        stores.proxy.choose = lambda request: Fault.NONE
-        copied = await twin.copy_from(stores.other, key, copy)  # one store: it copies itself
-        assert copied.size == len(body)
+        # then the store does it
+        await twin.copy_from(stores.other, key, copies[0])
         assert not any(request.startswith("GET ") for request in stores.proxy.requests)
+
+        # when the target's credentials must not read there
+        async def refused(*given: object) -> None:
+            raise S3Failure("storage backend does not allow it", "AccessDenied", 403)
+
+        monkeypatch.setattr(twin._copier, "copy", refused)
+        await twin.copy_from(stores.other, key, copies[1])
+        # then the bytes come through this program
+        assert any(request.startswith("GET ") for request in stores.proxy.requests)
+        with pytest.raises(S3Failure):  # in one bucket there is nobody else to read it
+            await twin.copy_from(twin, key, copies[2])
+        for copy in copies[:2]:
+            assert await content(stores.s3, copy) == body
     finally:
         await twin.aclose()

@@ -57,7 +57,7 @@ class Crowd:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+def servers(catalog_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     """Two servers on one data directory."""
     data_dir = tmp_path_factory.mktemp("contention") / "data"
     started = [Server(data_dir) for _ in range(2)]

@@ -47,7 +47,9 @@ query Source($id: ID!, $window: TimeRange) {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def maker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Maker]:
+async def maker(
+    catalog_store: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Maker]:
     """Makes timelines in one catalog."""
     config = quick_settings(tmp_path_factory.mktemp("coverage"))
     async with running(config) as catalog:

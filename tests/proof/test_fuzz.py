@@ -41,7 +41,9 @@ def schema() -> GraphQLSchema:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fuzzed]:
+async def fuzzed(
+    catalog_store: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Fuzzed]:
     """A full catalog, which still has to be in order at the end."""
     async with running(quick_settings(tmp_path_factory.mktemp("fuzz"))) as catalog:
         await Maker(catalog, random.Random(4)).fill(flows=12)

@@ -31,7 +31,7 @@ Full = tuple[Catalog, World]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def full(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Full]:
+async def full(catalog_store: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Full]:
     """A catalog full of everything."""
     async with running(quick_settings(tmp_path_factory.mktemp("full"))) as catalog:
         await Maker(catalog, random.Random(2)).fill(flows=30)

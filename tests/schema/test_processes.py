@@ -57,7 +57,7 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(catalog_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server process for all tests; each makes flows of its own."""
     server = Server(tmp_path_factory.mktemp("process"))
     yield server

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from tams_gql.store.embedded import EmbeddedStore
 from tams_gql.store.port import CatalogStore
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.schema import migrate
 from tams_gql.store.vast.store import VastStore
+from tams_gql.store.vast.wire.client import VastClient
 from tests.vast_emulator import Emulator
 
 

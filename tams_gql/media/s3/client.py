@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession
+from aiohttp import ClientError as AiohttpError
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.handlers import add_expect_header
@@ -80,7 +81,7 @@ class S3Client:
             try:
                 async with asyncio.timeout(self._timeout), answer["Body"] as body:
                     return {**answer, "Body": await body.read()}
-            except (BotoCoreError, HTTPClientError, OSError, ClientError) as error:
+            except (BotoCoreError, HTTPClientError, AiohttpError, OSError) as error:
                 failure = unanswered(error, "get_object", self._label)
         raise failure
 
@@ -106,18 +107,22 @@ class _Kept(AioCredentials):  # type: ignore[misc]  # the library is untyped
     def __init__(self, keeper: CredentialKeeper) -> None:
         super().__init__(_NO_KEYS, _NO_KEYS)
         self._keeper = keeper
+        self.opening = True
+        """While the client is made, when nothing is sent and the credentials may still come."""
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        if self.opening:
+            return ReadOnlyCredentials(_NO_KEYS, _NO_KEYS, None)
         now = await self._keeper.fresh()
         return ReadOnlyCredentials(now.access_key_id, now.secret_access_key, now.session_token)
 
 
 class _Provider:
     def __init__(self, keeper: CredentialKeeper) -> None:
-        self._kept = _Kept(keeper)
+        self.kept = _Kept(keeper)
 
     async def load_credentials(self) -> _Kept:
-        return self._kept
+        return self.kept
 
 
 async def open_client(
@@ -130,7 +135,8 @@ async def open_client(
     _keep_secrets_out_of_logs()
     try:
         session = await asyncio.to_thread(_session, config.ca_file)
-        session.register_component("credential_provider", _Provider(keeper))
+        provider = _Provider(keeper)
+        session.register_component("credential_provider", provider)
         client = await stack.enter_async_context(_client(session, config, config.endpoint))
         if config.public_endpoint is None:
             place = await _place(client, config.bucket)
@@ -139,6 +145,7 @@ async def open_client(
                 place = await _place(public, config.bucket)
     except (BotoCoreError, ValueError, OSError) as error:
         raise BadInput(f"storage backend {config.label}: {error}") from None
+    provider.kept.opening = False
     return S3Client(client, config, keeper), place
 
 

@@ -14,8 +14,8 @@ from typing import Literal
 import pyarrow as pa
 
 from tams_gql.store.scan import Op, Where, compare, eq
-from tams_gql.store.vast.client import RowConflict, Tx, VastClient
 from tams_gql.store.vast.layout import CLAIMS, ROW_ID, rows_to_batch
+from tams_gql.store.vast.wire.client import RowConflict, Tx, VastClient
 
 Isolation = Literal["snapshot", "read_committed"]
 Conflicts = Literal["row", "none"]

@@ -18,9 +18,7 @@ import pyarrow as pa
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.scan import eq
 from tams_gql.store.tables import SERVICE
-from tams_gql.store.vast.client import Gone, OutcomeUnknown, RowConflict, Tx, VastClient
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.failures import Missing
 from tams_gql.store.vast.layout import (
     GUARD_ROWS,
     GUARDS,
@@ -31,9 +29,11 @@ from tams_gql.store.vast.layout import (
     physical_of,
     rows_to_batch,
 )
+from tams_gql.store.vast.wire.client import Gone, OutcomeUnknown, RowConflict, Tx, VastClient
+from tams_gql.store.vast.wire.failures import Missing
 
 if TYPE_CHECKING:
-    from tams_gql.store.vast.transport import Api
+    from tams_gql.store.vast.wire.transport import Api
 
 VERSION_ROW = "schema_version"
 

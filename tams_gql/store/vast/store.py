@@ -8,15 +8,15 @@ from contextlib import AbstractAsyncContextManager
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.changes import ChangeSet, Committed
 from tams_gql.store.port import ReadSession
-from tams_gql.store.vast.claims import forget_expired
-from tams_gql.store.vast.client import Gone, OutcomeUnknown, RowConflict, VastClient
-from tams_gql.store.vast.commits import Commits
+from tams_gql.store.vast.change_log.log import VastLog
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.guards import Guards
-from tams_gql.store.vast.log import VastLog
 from tams_gql.store.vast.modes import Modes, modes_of
+from tams_gql.store.vast.reading.session import Reads, VastSession
 from tams_gql.store.vast.schema import require_current
-from tams_gql.store.vast.session import Reads, VastSession
+from tams_gql.store.vast.wire.client import Gone, OutcomeUnknown, RowConflict, VastClient
+from tams_gql.store.vast.writing.claims import forget_expired
+from tams_gql.store.vast.writing.commits import Commits
+from tams_gql.store.vast.writing.guards import Guards
 
 
 class VastStore:

@@ -9,9 +9,9 @@ from itertools import count
 
 import pytest
 
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.schema import migrate
+from tams_gql.store.vast.wire.client import VastClient
 from tests.store.vast.clusters import config_of
 from tests.vast_emulator import Emulator
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tams_gql.store.scan import Op, Range, Where
-from tams_gql.store.vast.domains import Asked, Within
 from tams_gql.store.vast.layout import Physical
+from tams_gql.store.vast.wire.domains import Asked, Within
 from tests.store import naive
 
 TABLE = Physical(

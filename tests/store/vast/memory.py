@@ -10,9 +10,9 @@ import pyarrow as pa
 from tams_gql.store.changes import Row
 from tams_gql.store.scan import Where
 from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, Table
-from tams_gql.store.vast.domains import Within
 from tams_gql.store.vast.layout import ROW_ID, Physical, physical_of, rows_to_batch, stored_name
-from tams_gql.store.vast.reader import Bounds
+from tams_gql.store.vast.reading.reader import Bounds
+from tams_gql.store.vast.wire.domains import Within
 from tests.store import naive
 
 

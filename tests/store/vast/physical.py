@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from tams_gql.store.tables import COLLECTIONS, EVENTS, FLOWS, OBJECTS, SEGMENTS, SOURCES, Table
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import CLAIMS, PHYSICAL, physical_of
+from tams_gql.store.vast.wire.client import VastClient
 
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]

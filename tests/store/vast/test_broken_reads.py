@@ -12,11 +12,11 @@ import pytest
 from tams_gql.model.errors import LimitExceeded, Unavailable
 from tams_gql.store.scan import Op, compare, eq, is_in
 from tams_gql.store.tables import SEGMENTS
-from tams_gql.store.vast import query, response
-from tams_gql.store.vast.client import Tx, VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import physical_of, rows_to_batch
-from tams_gql.store.vast.response import Cut, Unreadable, parse_page
+from tams_gql.store.vast.wire import query, response
+from tams_gql.store.vast.wire.client import Tx, VastClient
+from tams_gql.store.vast.wire.response import Cut, Unreadable, parse_page
 from tests.vast_emulator import Emulator
 
 _SEGMENTS = physical_of(SEGMENTS)
@@ -121,7 +121,7 @@ def test_an_answer_that_is_too_large_is_refused(
     tx = client.begin()
     rows = [("f", i, "x" * 1000) for i in range(5000)]
     tx.insert(_SEGMENTS, rows_to_batch(_SEGMENTS, ("flow_id", "start_ns", "tags"), rows))
-    monkeypatch.setattr("tams_gql.store.vast.transport.MAX_ANSWER_BYTES", 2_000_000)
+    monkeypatch.setattr("tams_gql.store.vast.wire.transport.MAX_ANSWER_BYTES", 2_000_000)
     with pytest.raises(LimitExceeded, match="an answer of the VAST cluster exceeds"):
         tx.select(_SEGMENTS, ("tags",))
     assert tx.count(_SEGMENTS) == 5000

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tams_gql.store.vast import claims as module
-from tams_gql.store.vast.claims import Claims, Contended, forget_expired
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import CLAIMS, rows_to_batch
-from tams_gql.store.vast.locks import Lock
+from tams_gql.store.vast.wire.client import VastClient
+from tams_gql.store.vast.writing import claims as module
+from tams_gql.store.vast.writing.claims import Claims, Contended, forget_expired
+from tams_gql.store.vast.writing.locks import Lock
 from tests.store.vast.physical import stored
 from tests.vast_emulator import Emulator
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tams_gql.store.vast.clock import StoreClock
+from tams_gql.store.vast.wire.clock import StoreClock
 
 _NOW = 1_700_000_000.25
 

@@ -25,9 +25,9 @@ from tams_gql.store.scan import (
     eq,
 )
 from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, SEGMENTS, SOURCES
-from tams_gql.store.vast.conditions import amongs_of, columns_of, mask
 from tams_gql.store.vast.layout import physical_of, rows_to_batch
-from tams_gql.store.vast.pushdown import filter_of, stored
+from tams_gql.store.vast.reading.conditions import amongs_of, columns_of, mask
+from tams_gql.store.vast.reading.pushdown import filter_of, stored
 from tests.store import build, naive
 from tests.store.given import conditions, examples, integers, texts
 
@@ -69,9 +69,7 @@ def _table(rows: list[dict[str, Any]]) -> tuple[pa.Table, list[naive.Named]]:
         rows_to_batch(physical, SOURCES.columns, stored_rows[at : at + 2])
         for at in range(0, len(stored_rows), 2)
     ]
-    named: list[naive.Named] = [
-        dict(zip(SOURCES.columns, row, strict=True)) for row in stored_rows
-    ]
+    named: list[naive.Named] = [dict(zip(SOURCES.columns, row, strict=True)) for row in stored_rows]
     return pa.Table.from_batches(chunks, physical.schema), named
 
 

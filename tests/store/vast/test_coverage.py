@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tams_gql.store.scan import CoverageWindow
 from tams_gql.store.tables import SEGMENTS
-from tams_gql.store.vast import coverage as module
-from tams_gql.store.vast.coverage import coverage
+from tams_gql.store.vast.reading import coverage as module
+from tams_gql.store.vast.reading.coverage import coverage
 from tests.store import naive
 from tests.store.given import MAX_NS, MIN_NS, examples, spans
 from tests.store.vast.memory import MemoryTx

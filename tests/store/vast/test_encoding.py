@@ -10,10 +10,10 @@ from hypothesis import given
 from vastdb._internal import build_query_data_request
 
 from tams_gql.store.scan import Op, compare, eq, is_in
-from tams_gql.store.vast.domains import Asked, filter_of
 from tams_gql.store.vast.layout import ROW_ID
-from tams_gql.store.vast.predicates import predicate_of
-from tams_gql.store.vast.request import query_body
+from tams_gql.store.vast.wire.domains import Asked, filter_of
+from tams_gql.store.vast.wire.predicates import predicate_of
+from tams_gql.store.vast.wire.request import query_body
 from tests.store.vast.filters import INT_MAX, INT_MIN, TABLE, conditions
 from tests.store.vast.requests_read import Read, read_request
 

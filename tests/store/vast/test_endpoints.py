@@ -16,10 +16,10 @@ import pytest
 
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.tables import SERVICE
-from tams_gql.store.vast import cluster
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import physical_of, rows_to_batch
+from tams_gql.store.vast.wire import cluster
+from tams_gql.store.vast.wire.client import VastClient
 from tests.vast_emulator import Emulator
 
 _SERVICE = physical_of(SERVICE)

@@ -12,9 +12,9 @@ import pytest
 
 from tams_gql.store.port import CatalogStore
 from tams_gql.store.tables import EVENTS, FLOWS, SEGMENTS, SOURCES
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.modes import Modes, modes_of
+from tams_gql.store.vast.wire.client import VastClient
 from tests.store.vast.physical import Rows, audit, column
 from tests.store.vast.rivals import Acts, Rival, open_store, run_elsewhere, world
 from tests.vast_emulator import Emulator
@@ -112,12 +112,18 @@ async def test_rivals_for_one_stretch_of_time(
     assert sum(column(rows, FLOWS, "segment_count")) == 3 * len(done)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [CLUSTERS[0], CLUSTERS[8], CLUSTERS[10]],
-    ids=lambda c: "-".join(c.values()),
-    indirect=True,
-)
+# What starts many processes is done on the usual kind of cluster, on the others by `make soak`.
+IN_PROCESSES = [
+    pytest.param(cluster, id="-".join(cluster.values()), marks=marks)
+    for cluster, marks in (
+        (CLUSTERS[0], ()),
+        (CLUSTERS[8], pytest.mark.soak),
+        (CLUSTERS[10], pytest.mark.soak),
+    )
+]
+
+
+@pytest.mark.parametrize("kind", IN_PROCESSES, indirect=True)
 async def test_rivals_in_several_processes(
     config: VastConfig, kind: dict[str, str], emulator: Emulator
 ) -> None:
@@ -133,12 +139,7 @@ async def test_rivals_in_several_processes(
     assert not emulator.open_transactions()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [CLUSTERS[0], CLUSTERS[8], CLUSTERS[10]],
-    ids=lambda c: "-".join(c.values()),
-    indirect=True,
-)
+@pytest.mark.parametrize("kind", IN_PROCESSES, indirect=True)
 async def test_rivals_that_are_killed(
     config: VastConfig, kind: dict[str, str], emulator: Emulator
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tams_gql.store.scan import OrderBy
-from tams_gql.store.vast.ordering import bound_of, paged
+from tams_gql.store.vast.reading.ordering import bound_of, paged
 from tests.store import naive
 from tests.store.given import examples, integers, orders, texts
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from tams_gql.store.scan import Op, Range, Where, compare, eq, is_in
-from tams_gql.store.vast.client import Tx, VastClient
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.domains import Asked, Within
 from tams_gql.store.vast.layout import ROW_ID
-from tams_gql.store.vast.query import MAX_LITERALS, MAX_SDK_LITERALS
+from tams_gql.store.vast.wire.client import Tx, VastClient
+from tams_gql.store.vast.wire.domains import Asked, Within
+from tams_gql.store.vast.wire.query import MAX_LITERALS, MAX_SDK_LITERALS
 from tests.store.vast.filters import INT_MAX, INT_MIN, TABLE, batch_of, conditions, meets, rows
 from tests.vast_emulator import Emulator
 
@@ -140,7 +140,7 @@ def test_what_no_row_can_meet_is_not_asked(
             {("is_null", ()), ("==", ("a",)), ("contains", ("b",))},
         ),
     ],
-    ids=repr,
+    ids=lambda value: "" if isinstance(value, set) else repr(value),
 )
 def test_every_condition_is_pushed_down(
     emulator: Emulator, client: VastClient, asked: Asked, pushed: set[tuple[str, Any]]

@@ -13,9 +13,9 @@ import pytest
 
 from tams_gql.store.scan import Op, compare, eq, is_in
 from tams_gql.store.tables import FLOWS, SEGMENTS
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import ROW_ID, physical_of, rows_to_batch
+from tams_gql.store.vast.wire.client import VastClient
 from tests.vast_emulator import Emulator
 
 _FLOWS = physical_of(FLOWS)

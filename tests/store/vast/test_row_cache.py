@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from tams_gql.store.tables import OBJECTS, SOURCES
 from tams_gql.store.vast.layout import physical_of
-from tams_gql.store.vast.row_cache import RowCache
+from tams_gql.store.vast.reading.row_cache import RowCache
 
 _OBJECTS = physical_of(OBJECTS)
 

@@ -24,11 +24,11 @@ from tams_gql.store.scan import (
     is_in,
 )
 from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, OBJECTS, SOURCES
-from tams_gql.store.vast import long_lists
-from tams_gql.store.vast import scanning as module
 from tams_gql.store.vast.layout import physical_of
-from tams_gql.store.vast.partitions import partition_counts, partitioned_rows
-from tams_gql.store.vast.scanning import COUNTERS, counted, scanned
+from tams_gql.store.vast.reading import long_lists
+from tams_gql.store.vast.reading import scanning as module
+from tams_gql.store.vast.reading.partitions import partition_counts, partitioned_rows
+from tams_gql.store.vast.reading.scanning import COUNTERS, counted, scanned
 from tests.store import ask, build, naive
 from tests.store.given import conditions, examples, integers, orders, texts
 from tests.store.vast.memory import MemoryTx

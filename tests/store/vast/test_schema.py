@@ -17,7 +17,6 @@ from tams_gql.model.errors import Unavailable
 from tams_gql.store.scan import eq
 from tams_gql.store.tables import FLOWS, SEGMENTS, SERVICE
 from tams_gql.store.vast import schema
-from tams_gql.store.vast.client import Tx, VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import (
     GUARD_ROWS,
@@ -29,6 +28,7 @@ from tams_gql.store.vast.layout import (
     rows_to_batch,
 )
 from tams_gql.store.vast.schema import check, latest_version, migrate, require_current
+from tams_gql.store.vast.wire.client import Tx, VastClient
 from tests.processes import Process
 from tests.store.vast.clusters import config_of
 from tests.vast_emulator import Emulator
@@ -37,7 +37,7 @@ _SERVICE = physical_of(SERVICE)
 _NUMBERS = count()
 _PROGRAM = """
 import sys
-from tams_gql.store.vast.client import VastClient
+from tams_gql.store.vast.wire.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.schema import migrate
 

@@ -12,8 +12,8 @@ from tams_gql.store.changes import AddSegments, Delete, RemoveSegments, Stale
 from tams_gql.store.port import CatalogStore
 from tams_gql.store.scan import eq
 from tams_gql.store.tables import FLOWS, SEGMENTS
-from tams_gql.store.vast import apply, timeline
 from tams_gql.store.vast.config import VastConfig
+from tams_gql.store.vast.writing import apply, timeline
 from tests.store import build
 from tests.store.vast.physical import audit, column
 from tests.store.vast.rivals import open_store

@@ -11,10 +11,10 @@ import pytest
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.scan import OrderBy, Scan, SegmentWindow, eq
 from tams_gql.store.tables import FLOWS, SEGMENTS, SOURCES
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import physical_of
-from tams_gql.store.vast.session import Reads
+from tams_gql.store.vast.reading.session import Reads
+from tams_gql.store.vast.wire.client import VastClient
 from tests.store import ask, build
 from tests.store.given import MAX_NS
 from tests.store.vast.views import even, fill, flow_rows

@@ -11,10 +11,10 @@ import pytest
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.scan import Scan
 from tams_gql.store.tables import SOURCES
-from tams_gql.store.vast.failures import Gone
 from tams_gql.store.vast.layout import physical_of
-from tams_gql.store.vast.reader import Reader
-from tams_gql.store.vast.snapshot import ReadThreads, Snapshot
+from tams_gql.store.vast.reading.reader import Reader
+from tams_gql.store.vast.reading.snapshot import ReadThreads, Snapshot
+from tams_gql.store.vast.wire.failures import Gone
 from tests.store.vast.memory import MemoryTx
 
 _SOURCES = physical_of(SOURCES)

@@ -13,7 +13,8 @@ import pytest
 from tams_gql.model.errors import LimitExceeded, Unavailable
 from tams_gql.store.scan import Op, compare, eq
 from tams_gql.store.tables import FLOWS, SEGMENTS, SERVICE
-from tams_gql.store.vast.client import (
+from tams_gql.store.vast.layout import LOCK, ROW_ID, Physical, physical_of, rows_to_batch
+from tams_gql.store.vast.wire.client import (
     Gone,
     Missing,
     OutcomeUnknown,
@@ -22,7 +23,6 @@ from tams_gql.store.vast.client import (
     VastClient,
     VastConfig,
 )
-from tams_gql.store.vast.layout import LOCK, ROW_ID, Physical, physical_of, rows_to_batch
 from tests.store.vast.clusters import config_of
 from tests.vast_emulator import Emulator
 

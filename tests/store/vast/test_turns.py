@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tams_gql.model.errors import LimitExceeded
-from tams_gql.store.vast.locks import Lock
-from tams_gql.store.vast.turns import Turns
+from tams_gql.store.vast.writing.locks import Lock
+from tams_gql.store.vast.writing.turns import Turns
 
 A, B, C = (Lock("flows", (name,)) for name in "abc")
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tams_gql.store.vast.window_plan import Stretch, Timeline, grouped, portions, united
+from tams_gql.store.vast.reading.window_plan import Stretch, Timeline, grouped, portions, united
 from tests.store.given import MAX_NS, MIN_NS, examples
 
 _ranges = st.tuples(st.integers(-500, 500), st.integers(1, 50)).map(lambda r: (r[0], r[0] + r[1]))

@@ -12,11 +12,11 @@ from tams_gql.store.changes import Row
 from tams_gql.store.port import Groups
 from tams_gql.store.scan import Op, Scan, SegmentWindow, compare, eq, is_in
 from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, SEGMENTS
-from tams_gql.store.vast import windows as module
-from tams_gql.store.vast.domains import Within
-from tams_gql.store.vast.reader import View
-from tams_gql.store.vast.scanning import scanned
-from tams_gql.store.vast.windows import window_counts, window_rows
+from tams_gql.store.vast.reading import windows as module
+from tams_gql.store.vast.reading.reader import View
+from tams_gql.store.vast.reading.scanning import scanned
+from tams_gql.store.vast.reading.windows import window_counts, window_rows
+from tams_gql.store.vast.wire.domains import Within
 from tests.store import build, naive
 from tests.store.given import MAX_NS, MIN_NS, conditions, examples, spans, texts
 from tests.store.vast.memory import MemoryTx

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from tams_gql.store.changes import Row
 from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, SEGMENTS, Table
-from tams_gql.store.vast.client import VastClient
 from tams_gql.store.vast.layout import physical_of
-from tams_gql.store.vast.reader import Sizes, Tally, View
-from tams_gql.store.vast.row_cache import RowCache
+from tams_gql.store.vast.reading.reader import Sizes, Tally, View
+from tams_gql.store.vast.reading.row_cache import RowCache
+from tams_gql.store.vast.wire.client import VastClient
 from tests.store import build
 from tests.store.vast.memory import MemoryTx, physical_rows
 

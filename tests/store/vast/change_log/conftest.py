@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tams_gql.store.vast import unread
+from tams_gql.store.vast.change_log import unread
 from tams_gql.store.vast.config import VastConfig
 from tests.store.vast.change_log.processes import Process, process
 

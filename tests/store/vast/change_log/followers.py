@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tams_gql.events.feed import EventFeed
-from tams_gql.store.vast.log import VastLog
+from tams_gql.store.vast.change_log.log import VastLog
 from tests.waiting import until
 
 

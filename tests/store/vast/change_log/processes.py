@@ -11,11 +11,11 @@ import orjson
 
 from tams_gql.store.changes import NewEvent
 from tams_gql.store.tables import EVENTS
-from tams_gql.store.vast.client import Tx, VastClient
+from tams_gql.store.vast.change_log.lanes import Lane
+from tams_gql.store.vast.change_log.log import VastLog
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.lanes import Lane
 from tams_gql.store.vast.layout import physical_of
-from tams_gql.store.vast.log import VastLog
+from tams_gql.store.vast.wire.client import Tx, VastClient
 from tests.store import ask, build
 
 SECOND = 1_000_000

@@ -16,13 +16,13 @@ import pytest
 
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.tables import EVENTS
-from tams_gql.store.vast.client import OutcomeUnknown, VastClient
-from tams_gql.store.vast.clock import StoreClock
+from tams_gql.store.vast.change_log.frontier import START, parse
+from tams_gql.store.vast.change_log.log import VastLog
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.frontier import START, parse
 from tams_gql.store.vast.layout import physical_of
-from tams_gql.store.vast.log import VastLog
 from tams_gql.store.vast.store import VastStore
+from tams_gql.store.vast.wire.client import OutcomeUnknown, VastClient
+from tams_gql.store.vast.wire.clock import StoreClock
 from tests.store import ask, build
 from tests.store.vast.change_log.followers import Follower, feeding
 from tests.store.vast.change_log.processes import (

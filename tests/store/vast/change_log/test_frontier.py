@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tams_gql.model.errors import BadInput
-from tams_gql.store.vast.frontier import (
+from tams_gql.store.vast.change_log.frontier import (
     LATENESS_SECONDS,
     MAX_LANES,
     MAX_SEQ,

@@ -9,12 +9,12 @@ import pytest
 
 from tams_gql.store.changes import NewEvent
 from tams_gql.store.tables import EVENTS
-from tams_gql.store.vast import lanes as lanes_module
-from tams_gql.store.vast.client import OutcomeUnknown, RowConflict
-from tams_gql.store.vast.frontier import START
-from tams_gql.store.vast.known import Known
-from tams_gql.store.vast.lanes import Lane, Lanes
+from tams_gql.store.vast.change_log import lanes as lanes_module
+from tams_gql.store.vast.change_log.frontier import START
+from tams_gql.store.vast.change_log.known import Known
+from tams_gql.store.vast.change_log.lanes import Lane, Lanes
 from tams_gql.store.vast.layout import physical_of
+from tams_gql.store.vast.wire.client import OutcomeUnknown, RowConflict
 from tests.store.vast.change_log.processes import SECOND, Clock
 
 NOW = Clock().now

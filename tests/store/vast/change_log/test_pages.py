@@ -8,8 +8,8 @@ from dataclasses import replace
 import orjson
 
 from tams_gql.store.scan import eq, is_in
+from tams_gql.store.vast.change_log.frontier import START
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.frontier import START
 from tests.store import ask
 from tests.store.vast.change_log.processes import (
     SECOND,

@@ -8,9 +8,9 @@ import pytest
 
 from tams_gql.events.feed import EventFeed
 from tams_gql.model.errors import CursorExpired
-from tams_gql.store.vast import log as log_module
+from tams_gql.store.vast.change_log import log as log_module
+from tams_gql.store.vast.change_log.frontier import LATENESS_SECONDS, START, parse
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.frontier import LATENESS_SECONDS, START, parse
 from tests.store import ask, build
 from tests.store.vast.change_log.processes import (
     SECOND,

@@ -1,0 +1,1 @@
+"""The change log: lanes, frontiers, what is unread, retention."""

@@ -1,0 +1,1 @@
+"""Looking at a cluster: what `tams-gql doctor` checks and tries."""

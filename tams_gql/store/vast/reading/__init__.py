@@ -1,0 +1,1 @@
+"""The read side of the contract: sessions, lists, windows, coverage."""

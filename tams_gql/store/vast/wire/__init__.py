@@ -1,0 +1,1 @@
+"""Speaking to the cluster: connections, transactions, queries and their encoding."""
