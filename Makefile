@@ -27,10 +27,10 @@ types: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist loadfile
 
-# What is proven by many repetitions: kills, contention, fuzzing. Then the VAST SDK's own tests, of
-# the installed package, against the emulator that the tests of the VAST store rely on.
+# What is proven by many repetitions: kills, contention, fuzzing; the whole GraphQL suite on an
+# emulated cluster; then the VAST SDK's own tests, of the installed package, against the emulator.
 soak: $(VENV)/.installed-dev
-	$(BIN)/pytest -m soak
+	$(BIN)/pytest -m soak -n auto --dist loadfile
 	$(BIN)/python scripts/vast_conformance.py --cache $(VENV)/vast-conformance
 
 format: $(VENV)/.installed-dev

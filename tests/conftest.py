@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,22 +28,33 @@ def _one_schema() -> Iterator[None]:
         yield
 
 
-# Folders of tests that run on every store, and how they are marked on a cluster: proofs take so
-# many repetitions that there they are part of `make soak`. Elsewhere catalogs are embedded.
-_CLUSTER_MARKS: Mapping[str, tuple[pytest.MarkDecorator, ...]] = {
-    "tests/lifecycle/": (),
-    "tests/proof/": (pytest.mark.soak,),
-    "tests/schema/": (),
-}
+# Tests that run on every store; elsewhere catalogs are embedded. On a cluster they are part of
+# `make soak`, except for files that `make test` repeats there: what stores do most differently.
+_ON_EVERY_STORE = ("tests/lifecycle/", "tests/proof/", "tests/schema/")
+_AT_ONCE = tuple(
+    f"tests/schema/test_{name}.py"
+    for name in (
+        "coverage",
+        "filters",
+        "idempotency",
+        "paging",
+        "processes",
+        "put_flow",
+        "register_segments",
+        "round_trips",
+        "subscriptions",
+    )
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat tests that have a catalog for every store."""
     nodeid = metafunc.definition.nodeid
-    folder = next((name for name in _CLUSTER_MARKS if nodeid.startswith(name)), None)
-    if folder is None or {"tmp_path", "tmp_path_factory"}.isdisjoint(metafunc.fixturenames):
+    has_catalog = not {"tmp_path", "tmp_path_factory"}.isdisjoint(metafunc.fixturenames)
+    if not (has_catalog and nodeid.startswith(_ON_EVERY_STORE)):
         return
-    stores = ["embedded", pytest.param("vast", marks=_CLUSTER_MARKS[folder])]
+    marks = () if nodeid.startswith(_AT_ONCE) else pytest.mark.soak
+    stores = ["embedded", pytest.param("vast", marks=marks)]
     metafunc.parametrize("catalog_store", stores, indirect=True, scope="session")
 
 

@@ -66,6 +66,6 @@ def test_no_header_breaks_it(header: str) -> None:
 
 @pytest.mark.parametrize("part", ['"\\"', ";q=1", ",", "*/*;", '"'])
 def test_a_long_header_takes_no_time(part: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()  # others may have the machine meanwhile
     accepted(part * 20_000)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5

@@ -165,11 +165,11 @@ async def test_the_loop_is_free_while_a_check_hangs(probed: Probed) -> None:
     await asyncio.sleep(0.1)
     began = time.monotonic()
     alive = await ask("/livez")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < CHECK_SECONDS
     assert not waiting.done()
     assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
     assert (await waiting).status_code == 503
-    assert CHECK_SECONDS <= time.monotonic() - began + 0.1 < CHECK_SECONDS + 0.8
+    assert CHECK_SECONDS <= time.monotonic() - began + 0.1 < CHECK_SECONDS + 5
 
 
 async def test_alive_even_if_nothing_works(probed: Probed) -> None:

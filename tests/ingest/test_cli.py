@@ -202,7 +202,7 @@ def test_ctrl_c_ends_the_live_source(fake: FakeCatalog) -> None:
         process.send_signal(signal.SIGINT)
         begun = time.monotonic()
         output, errors = process.communicate(timeout=30)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
     assert (process.returncode, output, errors) == (130, "Live test card\n", "interrupted\n")
     assert {flow["status"] for flow in fake.flows.values()} == {"AWAITING_CONTENT"}
     video = fake.of_kind("video")[0]["id"]

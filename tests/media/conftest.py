@@ -26,7 +26,7 @@ LOCAL = StorageBackend(
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMedia]:
     backends: list[LocalMedia] = []
 

@@ -25,6 +25,9 @@ def _by_the_sdk(where: list[Asked]) -> Read | None:
     wanted = filter_of(TABLE, where)
     if wanted is None:
         return None
+    bounds = [span[0] for domain in wanted.pushed for span in domain.spans]
+    if any(isinstance(low, bytes) and low[-1:] in (b"\x7f", b"\xbf") for low in bounds):
+        return None  # it ends such a prefix with a byte that is no text, here it is the next text
     expression, exact = predicate_of(_IBIS, wanted)
     if exact != wanted:
         return None  # it has no words for what is asked
