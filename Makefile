@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SDL    := tams_gql/schema/schema.graphql
 
-.PHONY: run test lint types unit soak format schema clean
+.PHONY: run test lint types unit soak conformance format schema clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -28,9 +28,12 @@ unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist loadfile
 
 # What is proven by many repetitions: kills, contention, fuzzing; the whole GraphQL suite on an
-# emulated cluster; then the VAST SDK's own tests, of the installed package, against the emulator.
+# emulated cluster.
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest -m soak -n auto --dist loadfile
+
+# The VAST SDK's own tests, of the installed package, against the emulator.
+conformance: $(VENV)/.installed-dev
 	$(BIN)/python scripts/vast_conformance.py --cache $(VENV)/vast-conformance
 
 format: $(VENV)/.installed-dev
