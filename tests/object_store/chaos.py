@@ -221,6 +221,13 @@ class Chaos:
                 return
         raise AssertionError(f"work is left: {await self._open_jobs()}")
 
+    async def empty(self) -> None:
+        """Remove what an earlier storm left in use on a server that outlives it."""
+        for media in self.services.media:
+            keys = [found.key async for found in media.list_objects()]
+            if keys:
+                await media.delete(keys)
+
     async def check(self) -> None:
         """Catalog and stores agree, and nothing that a client relies on is missing."""
         rows = {row.id: row for row in await self._rows(OBJECTS, ObjectRecord)}

@@ -12,6 +12,7 @@ from tests.object_store.chaos import chaotic
 
 async def _storm(folder: Path, s3: S3Server, *, seed: int, rounds: int, seconds: float) -> None:
     async with chaotic(folder, s3, seed) as chaos:
+        await chaos.empty()
         for round_ in range(rounds):
             await chaos.run(seconds=seconds, seed=seed + round_)
             # What the round left behind has lapsed when the next one cleans up under faults.
