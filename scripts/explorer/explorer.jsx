@@ -3,6 +3,7 @@ import { createGraphiQLFetcher } from "@graphiql/toolkit";
 import { GraphiQL } from "graphiql";
 import { createRoot } from "react-dom/client";
 import "./explorer.css";
+import { withoutHeaders } from "./storage.js";
 
 const config = JSON.parse(document.getElementById("explorer-config").textContent);
 
@@ -29,6 +30,7 @@ createRoot(document.getElementById("explorer")).render(
     defaultTabs={defaultTabs.length > 0 ? defaultTabs : undefined}
     defaultQuery="" // of a tab that the reader adds
     shouldPersistHeaders={false}
+    storage={withoutHeaders(window.localStorage)}
     inputValueDeprecation={true}
     schemaDescription={true}
   >
