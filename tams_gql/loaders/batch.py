@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, TypeVar
 
-from aiodataloader import DataLoader
-
+from tams_gql.loaders.loader import Loader
 from tams_gql.store.port import Groups, ReadSession
 from tams_gql.store.records import RECORD_TABLES, R, records
 from tams_gql.store.scan import Partitioned, Scan, SegmentWindow, is_in
@@ -38,11 +37,11 @@ class Part:
     scan: Scan
 
 
-PageLoader = DataLoader[K, Page[T]]
+PageLoader = Loader[K, Page[T]]
 """Loads pages of rows of one kind, by what chooses them."""
 
 
-def by_key(reads: ReadSession, kind: type[R], column: str = "id") -> DataLoader[str, R | None]:
+def by_key(reads: ReadSession, kind: type[R], column: str = "id") -> Loader[str, R | None]:
     """Rows by a unique column; None for a miss."""
     table = RECORD_TABLES[kind]
 
@@ -52,10 +51,10 @@ def by_key(reads: ReadSession, kind: type[R], column: str = "id") -> DataLoader[
         found = {row[at]: row for row in records(batch, kind)}
         return [found.get(key) for key in keys]
 
-    return DataLoader(load, max_batch_size=MAX_BATCH)
+    return Loader(load, max_batch_size=MAX_BATCH)
 
 
-def pages(reads: ReadSession, kind: type[R], column: str) -> DataLoader[Part, Page[R]]:
+def pages(reads: ReadSession, kind: type[R], column: str) -> Loader[Part, Page[R]]:
     """One page of rows per value of ``column``; each scan asks for one row more than it shows."""
 
     async def load(parts: list[Part]) -> list[Page[R]]:
@@ -66,10 +65,10 @@ def pages(reads: ReadSession, kind: type[R], column: str) -> DataLoader[Part, Pa
                 answers[Part(key, scan)] = page_of(rows, scan.limit)
         return [answers[part] for part in parts]
 
-    return DataLoader(load, max_batch_size=MAX_BATCH)
+    return Loader(load, max_batch_size=MAX_BATCH)
 
 
-def counts(reads: ReadSession, column: str) -> DataLoader[Part, int]:
+def counts(reads: ReadSession, column: str) -> Loader[Part, int]:
     """How many rows each part's scan matches, over all its pages."""
 
     async def load(parts: list[Part]) -> list[int]:
@@ -79,10 +78,10 @@ def counts(reads: ReadSession, column: str) -> DataLoader[Part, int]:
             answers |= {Part(key, scan): n for key, n in zip(keys, found, strict=True)}
         return [answers[part] for part in parts]
 
-    return DataLoader(load, max_batch_size=MAX_BATCH)
+    return Loader(load, max_batch_size=MAX_BATCH)
 
 
-def scans(reads: ReadSession, kind: type[R]) -> DataLoader[Scan, Page[R]]:
+def scans(reads: ReadSession, kind: type[R]) -> Loader[Scan, Page[R]]:
     """One page per scan, for lists that siblings ask for with conditions of their own."""
 
     async def load(keys: list[Scan]) -> list[Page[R]]:
@@ -92,20 +91,20 @@ def scans(reads: ReadSession, kind: type[R]) -> DataLoader[Scan, Page[R]]:
             for key, batch in zip(keys, batches, strict=True)
         ]
 
-    return DataLoader(load, max_batch_size=MAX_BATCH)
+    return Loader(load, max_batch_size=MAX_BATCH)
 
 
-def all_of(reads: ReadSession, kind: type[R], scan: Scan, column: str) -> DataLoader[str, list[R]]:
+def all_of(reads: ReadSession, kind: type[R], scan: Scan, column: str) -> Loader[str, list[R]]:
     """All rows per value of ``column``, for relations that are bounded by nature."""
 
     async def load(keys: list[str]) -> list[list[R]]:
         groups = await reads.partitions(Partitioned(scan, column, tuple(keys)))
         return _split(groups, kind)
 
-    return DataLoader(load, max_batch_size=MAX_BATCH)
+    return Loader(load, max_batch_size=MAX_BATCH)
 
 
-def windows(reads: ReadSession, kind: type[R], table: Table) -> DataLoader[SegmentWindow, Page[R]]:
+def windows(reads: ReadSession, kind: type[R], table: Table) -> Loader[SegmentWindow, Page[R]]:
     """One page of segments per window; each window asks for one segment more than it shows."""
 
     async def load(keys: list[SegmentWindow]) -> list[Page[R]]:
@@ -113,7 +112,7 @@ def windows(reads: ReadSession, kind: type[R], table: Table) -> DataLoader[Segme
         rows = _split(groups, kind)
         return [page_of(found, key.limit) for key, found in zip(keys, rows, strict=True)]
 
-    return DataLoader(load, max_batch_size=MAX_BATCH)
+    return Loader(load, max_batch_size=MAX_BATCH)
 
 
 def page_of(rows: list[T], limit: int | None) -> Page[T]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from aiodataloader import DataLoader
 
 from tams_gql.loaders.batch import MAX_BATCH
+from tams_gql.loaders.loader import Loader
 from tams_gql.media.port import ObjectLocation, ReadMethod, StorageBackend
 from tams_gql.media.registry import MediaRegistry
 from tams_gql.store.records import ObjectRecord
@@ -90,8 +90,8 @@ UrlKey = tuple[str, UrlChoice]
 
 
 def urls_by_object(
-    objects: DataLoader[str, ObjectRecord | None], media: MediaRegistry
-) -> DataLoader[UrlKey, list[AccessUrl]]:
+    objects: Loader[str, ObjectRecord | None], media: MediaRegistry
+) -> Loader[UrlKey, list[AccessUrl]]:
     """The chosen URLs by object id; none for an unknown object."""
 
     async def load(keys: list[UrlKey]) -> list[list[AccessUrl]]:
@@ -102,7 +102,7 @@ def urls_by_object(
         ]
         return _minted(chosen, [choice for _, choice in keys], media)
 
-    return DataLoader(load, max_batch_size=MAX_BATCH)
+    return Loader(load, max_batch_size=MAX_BATCH)
 
 
 def _chosen(instances: list[Instance], choice: UrlChoice, media: MediaRegistry) -> list[Instance]:

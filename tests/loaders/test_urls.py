@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 import pytest
-from aiodataloader import DataLoader
 
+from tams_gql.loaders.loader import Loader
 from tams_gql.loaders.urls import UrlChoice, urls_by_object
 from tams_gql.media.port import ReadMethod, StorageBackend
 from tams_gql.media.registry import MediaRegistry
@@ -81,7 +81,7 @@ async def test_urls_are_chosen_by_the_tags_of_their_backend(
     async def rows(ids: list[str]) -> list[ObjectRecord | None]:
         return [_ROW for _ in ids]
 
-    loader = urls_by_object(DataLoader(rows), _MEDIA)
+    loader = urls_by_object(Loader(rows), _MEDIA)
     found = await loader.load(("o", UrlChoice(expires_in=60, storage_tags=(condition,))))
     assert [url.label for url in found] == labels
 
@@ -128,6 +128,6 @@ async def test_the_preferred_url_is_first(
     async def rows(ids: list[str]) -> list[ObjectRecord | None]:
         return [row for _ in ids]
 
-    loader = urls_by_object(DataLoader(rows), MediaRegistry(_PLACES))
+    loader = urls_by_object(Loader(rows), MediaRegistry(_PLACES))
     found = await loader.load(("o", UrlChoice(expires_in=60, **choice)))
     assert [url.label for url in found] == labels

@@ -361,3 +361,23 @@ async def test_a_failure_inside_an_event_spares_the_subscription(
     assert len([record for record in logged(caplog) if record.exc_info]) == 1
     ids = [segment["object"]["id"] for segment in added["segments"]]
     assert ids == [items[1]["objectId"]]
+
+
+async def test_a_branch_that_fails_spoils_no_other_that_asks_for_the_same(
+    catalog: Catalog, seed: Seed
+) -> None:
+    # given
+    flow = await seed.flow("video")
+    (shared,) = await seed.segments(flow, "[0:0_10:0)")
+    # when
+    query = """query($id: ID!) {
+      bad: object(id: $id) { copyRequests { status } references(after: "x") { totalCount } }
+      good: object(id: $id) { copyRequests { status } references { totalCount } }
+    }"""
+    answer = await catalog.gql.answer(query, {"id": shared})
+    # then
+    assert answer["data"] == {
+        "bad": None,
+        "good": {"copyRequests": [], "references": {"totalCount": 1}},
+    }
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["BAD_USER_INPUT"]
