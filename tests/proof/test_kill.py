@@ -16,7 +16,9 @@ from tests.proof.servers import Server, Start, client, opened
 from tests.proof.writers import Writer, write_together
 
 WRITERS = 6
-SOAK_KILLS = 40
+# A cluster refuses the rows a killed server was writing until it lets go of that transaction some
+# seconds later, so that each kill takes much longer there.
+SOAK_KILLS = {"embedded": 40, "vast": 12}
 
 
 async def settle(server: Server, writers: list[Writer]) -> None:
@@ -73,13 +75,14 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_half_written(
 
 @pytest.mark.soak
 async def test_the_same_many_times_and_with_kills_while_it_starts(
-    start: Start, tmp_path: Path
+    start: Start, tmp_path: Path, catalog_store: str
 ) -> None:
+    kills = SOAK_KILLS[catalog_store]
     chance = random.Random()
     writers = [Writer(number, chance) for number in range(WRITERS)]
-    for number in range(SOAK_KILLS):
+    for number in range(kills):
         if number % 4 == 3:
             await kill_while_starting(start, chance.uniform(0.5, 4))
         await write_until_killed(start, writers, chance)
     await check_what_is_left(start(), tmp_path / "data", writers)
-    assert sum(writer.repeated for writer in writers) > SOAK_KILLS
+    assert sum(writer.repeated for writer in writers) > kills
