@@ -122,7 +122,7 @@ async def test_many_who_ask_at_once_share_one_check(probed: Probed) -> None:
 async def test_a_check_stuck_in_a_thread_is_a_timeout_and_is_not_started_twice(
     probed: Probed, clock: _Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = 0.4
+    limit = 0.4  # seconds; nobody waits for the part that is deaf, which takes ten times that
     monkeypatch.setattr(health, "CHECK_SECONDS", limit)
     started = 0
 
@@ -132,7 +132,7 @@ async def test_a_check_stuck_in_a_thread_is_a_timeout_and_is_not_started_twice(
         await asyncio.to_thread(time.sleep, limit + 0.4)
 
     async def deaf() -> None:
-        sleeping = asyncio.ensure_future(asyncio.sleep(3 * limit))
+        sleeping = asyncio.ensure_future(asyncio.sleep(10 * limit))
         while not sleeping.done():
             try:
                 await asyncio.shield(sleeping)
@@ -145,15 +145,14 @@ async def test_a_check_stuck_in_a_thread_is_a_timeout_and_is_not_started_twice(
     first = await ask()
     took = time.monotonic() - began
     clock.now += CACHE_SECONDS
-    again = time.monotonic()
     second = await ask()
-    assert limit <= took < limit + 0.8
+    assert limit <= took < 9 * limit
     assert first.status_code == 503
     assert first.json()["checks"] == _checks(stuck="timeout", deaf="timeout", media="ok")
     # stuck was cancelled and starts anew; deaf still runs, and nobody waits for it again
     assert second.json()["checks"]["deaf"] == {"status": "timeout"}
     assert started == 2
-    assert time.monotonic() - again < limit + 0.8
+    assert time.monotonic() - began < 9 * limit
 
 
 async def test_the_loop_is_free_while_a_check_hangs(probed: Probed) -> None:

@@ -174,7 +174,7 @@ def test_without_any_endpoint_the_store_is_unavailable(config: VastConfig) -> No
         started = time.monotonic()
         with pytest.raises(Unavailable) as raised:
             client.begin()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
     assert str(raised.value) == "the VAST cluster cannot be reached: NewConnectionError"
 
 
