@@ -7,11 +7,12 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
-from bench.catalog import Place, Shape
+from bench.catalog import SEGMENT_NS, Place, Shape, is_repeat
 from bench.rows import counters_row, flow_record, object_row, segment_row, source_row
 from tams_gql.settings import Settings
 from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, OBJECTS, SEGMENTS, SOURCES, Table
-from tams_gql.store.vast.layout import physical_of, rows_to_batch
+from tams_gql.store.vast.layout import USES, physical_of, rows_to_batch
+from tams_gql.store.vast.uses import NOWHERE, Added, with_users
 from tams_gql.store.vast.wire.client import VastClient
 from tams_gql.store_choice import migrate, vast_config
 
@@ -32,8 +33,19 @@ def fill(settings: Settings, shape: Shape) -> None:
         )
         _insert(client, SEGMENTS, segments)
         storage_id = shape.id("storage")
-        objects = (object_row(shape, place, storage_id) for place in shape.objects())
-        _insert(client, OBJECTS, objects)
+        objects = (
+            (*object_row(shape, place, storage_id), uses_of(shape, place))
+            for place in shape.objects()
+        )
+        _insert(client, OBJECTS, objects, (*OBJECTS.columns, USES))
+
+
+def uses_of(shape: Shape, place: Place) -> str | None:
+    """What an object says of the segments that use it: its own, and a repeat right after that."""
+    repeated = place.nth + 1 < shape.segments_of(place.flow) and is_repeat(place.nth + 1)
+    first = place.nth * SEGMENT_NS
+    added = Added({shape.id("flow", place.flow): (first, first + repeated * SEGMENT_NS)})
+    return with_users(NOWHERE, added)
 
 
 def _insert(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,30 @@ import click
 import httpx
 import orjson
 
-from bench.catalog import SEGMENT_NS, SEGMENTS_PER_FLOW, Shape
+from bench.catalog import SEGMENT_NS, SEGMENTS_PER_FLOW, Place, Shape, is_repeat
 from bench.client.writers import external
 from bench.queries import queries
+from bench.rows import object_row, segment_row
 from bench.vast_catalog import fill
 from tams_gql.app import create_app
 from tams_gql.context import Services
 from tams_gql.resolvers.reclaim import lapsed
 from tams_gql.settings import Settings
+from tams_gql.store.changes import (
+    AddSegments,
+    ChangeSet,
+    Delete,
+    Expect,
+    Insert,
+    RemoveSegments,
+)
+from tams_gql.store.scan import is_in
+from tams_gql.store.tables import OBJECTS, SEGMENTS
 from tests.vast_emulator import Emulator, RpcLog
 
 _NS = 1_000_000_000
 _REGISTERED = 100
+_CLAIMED = 100
 _REPEATS = 3  # the least is kept: the server's own background reads may come in between
 _QUIET_SECONDS = 2.0
 _NEWEST_EVENT = object()
@@ -125,11 +138,59 @@ async def measure(segments: int) -> list[Cost]:
             await _quiet(emulator)
             asker = _Asker(segments, client, emulator)
             costs = [await asker.cost(ask) for ask in asks(shape)]
-            with emulator.counting() as log:
-                async for _ in lapsed(running[0]):
-                    raise SystemExit("bench: no object should have lapsed")
-            name = "look for lapsed objects"
-            return [*costs, await asyncio.to_thread(_summed, segments, name, log)]
+            least = partial(_least, segments, emulator)
+            costs.append(await least("look for lapsed objects", partial(_look, running[0])))
+            claims = [await _unused(running[0], shape, number) for number in range(_REPEATS)]
+            claim = partial(_claim, running[0], claims)
+            return [*costs, await least("take 100 objects away", claim)]
+
+
+async def _least(
+    segments: int, emulator: Emulator, name: str, work: Callable[[], Awaitable[None]]
+) -> Cost:
+    """The least that some work cost: the server's own background reads may come in between."""
+    costs = []
+    for _ in range(_REPEATS):
+        with emulator.counting() as log:
+            await work()
+        costs.append(await asyncio.to_thread(_summed, segments, name, log))
+    return min(costs, key=lambda cost: (cost.calls, cost.rows_read))
+
+
+async def _look(services: Services) -> None:
+    async for _ in lapsed(services):
+        raise SystemExit("bench: no object should have lapsed")
+
+
+async def _unused(services: Services, shape: Shape, number: int) -> tuple[str, ...]:
+    """Objects of segments that have been deleted."""
+    flow_id, first = shape.id("flow", 0), _BEYOND * (2 + number)
+    places = [Place(0, nth) for nth in range(first, first + 2 * _CLAIMED) if not is_repeat(nth)]
+    places = places[:_CLAIMED]
+    storage_id = shape.id("storage")
+    objects = [object_row(shape, place, storage_id)._replace(ref_count=0) for place in places]
+    rows = tuple(segment_row(shape, flow_id, place) for place in places)
+    made = ChangeSet(services.now_us())
+    made.insert.append(Insert(OBJECTS, OBJECTS.columns, tuple(objects)))
+    made.add_segments.append(AddSegments(flow_id, rows))
+    await services.store.commit(made)
+    gone = ChangeSet(services.now_us())
+    gone.remove_segments.append(RemoveSegments(flow_id, rows[0].start_ns, rows[-1].end_ns))
+    await services.store.commit(gone)
+    return tuple(row.id for row in objects)
+
+
+async def _claim(services: Services, waiting: list[tuple[str, ...]]) -> None:
+    """Take some of the objects out of the catalog, with the proofs that nothing uses them."""
+    ids = waiting.pop()
+    changes = ChangeSet(services.now_us())
+    changes.expect += [Expect(OBJECTS, (object_id,), {"ref_count": 0}) for object_id in ids]
+    changes.delete += [
+        Delete(SEGMENTS, (is_in("object_id", ids),), count=0),
+        Delete(OBJECTS, (is_in("init_object_id", ids),), count=0),
+        Delete(OBJECTS, (is_in("id", ids),), count=len(ids)),
+    ]
+    await services.store.commit(changes)
 
 
 async def _quiet(emulator: Emulator) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tams_gql.events.cursor import decode_cursor, encode_cursor
 from tams_gql.events.ring import Event, Ring
-from tams_gql.model.errors import BadInput, CursorExpired, TamsError, Unavailable
+from tams_gql.model.errors import BadInput, CursorExpired, Unavailable
 from tams_gql.store.port import ChangeLog
 from tams_gql.store.records import values
 from tams_gql.store.scan import Where
@@ -107,21 +107,25 @@ class EventFeed:
         """Where the events begin that are kept."""
         return await self._log.floor()
 
-    async def read(self, after: str, limit: int, where: tuple[Where, ...] = ()) -> list[Event]:
+    async def read(
+        self, after: str | None, limit: int, where: tuple[Where, ...] = ()
+    ) -> list[Event]:
         """Up to ``limit`` matching events after a position, from the log itself.
 
-        Raises ``CursorExpired`` if retention has removed events after that position.
+        None begins with the oldest event that is kept. Raises ``CursorExpired`` if retention has
+        removed events after that position, ``BadInput`` if it is ahead of the log: that comes
+        from before a backup was restored, and to go on from it would silently skip events.
         """
-        batch = await self._log.events(after, limit, where)
-        # Looked at after the read: what was trimmed before it is then surely noticed.
-        floor = await self._log.floor()
-        if not self._log.covers(after, floor):
+        page = await self._log.page(after, limit, where)
+        if page.is_ahead:
+            raise BadInput("after: the event cursor is ahead of the change log", field="after")
+        if after is not None and not self._log.covers(after, page.floor):
             raise CursorExpired(
                 "after: the event cursor is older than the retention of the change log",
                 field="after",
-                oldestCursor=self.cursor(floor),
+                oldestCursor=self.cursor(page.floor),
             )
-        return self._events(batch)
+        return self._events(page.events)
 
     async def follow(self, after: str) -> AsyncGenerator[Sequence[Event], None]:
         """Everything after a position, in order, without gap or repetition, for ever.
@@ -214,8 +218,6 @@ class EventFeed:
             except Unavailable as error:
                 _log.warning("the change log cannot be read, trying again: %s", error)
                 await self._pause_after_failure()
-            except TamsError:
-                raise
             except Exception:
                 # Subscribers depend on this task: it must outlive any single failure.
                 _log.exception("reading the change log failed, trying again")

@@ -62,6 +62,18 @@ class ReadSession(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Events after a position, and what one look at the log tells of that position."""
+
+    events: pa.RecordBatch
+    """Rows of ``EVENTS`` in order."""
+    floor: str
+    """What retention had removed when they had been read."""
+    is_ahead: bool
+    """Whether the position includes events that the log has never had."""
+
+
 class ChangeLog(Protocol):
     """The events of every committed change, in one order of commits.
 
@@ -99,6 +111,13 @@ class ChangeLog(Protocol):
         """Up to ``limit`` rows of ``EVENTS`` after a position that match, in order.
 
         ``BadInput`` if it is no position of this log.
+        """
+        ...
+
+    async def page(self, after: str | None, limit: int, where: tuple[Where, ...] = ()) -> LogPage:
+        """What ``events`` gives, and how the position stands to the log, in one view of it.
+
+        None begins with the oldest event that is kept.
         """
         ...
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import orjson
 import pyarrow as pa
 
+from tams_gql.store.port import LogPage
 from tams_gql.store.scan import Where
 from tams_gql.store.tables import EVENTS
 from tams_gql.store.vast.change_log.frontier import LATENESS_SECONDS, START, Frontier, parse
@@ -123,6 +124,12 @@ class Process:
             for field, values in zip(EVENTS.schema, columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=EVENTS.schema)
+
+    async def page(self, after: str | None, limit: int, where: tuple[Where, ...] = ()) -> LogPage:
+        floor, head = await self.floor(), await self.head()
+        start = floor if after is None else after
+        rows = await self.events(start, limit, where)
+        return LogPage(rows, floor, is_ahead=not self.covers(head, start))
 
     async def changed(self) -> bool:
         return not self._asleep

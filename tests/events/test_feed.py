@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from tams_gql.events.cursor import decode_cursor
 from tams_gql.events.feed import EventFeed
-from tams_gql.model.errors import CursorExpired, Unavailable
+from tams_gql.model.errors import CursorExpired, LimitExceeded, Unavailable
 from tams_gql.store.embedded import EmbeddedStore
-from tams_gql.store.port import CatalogStore, ChangeLog
+from tams_gql.store.port import CatalogStore, ChangeLog, LogPage
 from tests.store.build import NOW, changes, event
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -252,7 +252,11 @@ async def test_a_log_that_does_not_answer_is_asked_again(
 ) -> None:
     log = CountingLog(store.log)
     async with running(log) as feed, reading(feed) as reader:
-        for failure in (Unavailable("the disk is gone"), RuntimeError("a defect")):
+        for failure in (
+            Unavailable("the disk is gone"),
+            RuntimeError("a defect"),
+            LimitExceeded("an answer is too large"),
+        ):
             waiting = asyncio.create_task(reader.take(1))
             await settled(feed, 1)
             log.failures.append(failure)
@@ -261,6 +265,7 @@ async def test_a_log_that_does_not_answer_is_asked_again(
     told = [(record.levelno, record.getMessage()) for record in caplog.records]
     assert told == [
         (logging.WARNING, "the change log cannot be read, trying again: the disk is gone"),
+        (logging.ERROR, "reading the change log failed, trying again"),
         (logging.ERROR, "reading the change log failed, trying again"),
     ]
 
@@ -376,6 +381,12 @@ class CountingLog:
         if self.failures:
             raise self.failures.pop()
         return await self._log.events(after, limit, *rest)
+
+    async def page(self, after: str | None, limit: int, *rest: Any) -> LogPage:
+        self.reads += 1
+        if self.failures:
+            raise self.failures.pop()
+        return await self._log.page(after, limit, *rest)
 
     async def changed(self) -> bool:
         return not self.others_are_quiet and await self._log.changed()

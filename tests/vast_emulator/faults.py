@@ -16,6 +16,8 @@ ACTIONS = (
     "drop_request",
     "drop_reply",
     "cut",
+    "drip",
+    "garble",
     "delay",
     "hold",
     "expire",
@@ -49,7 +51,7 @@ class Fault:
     after: int = 0
     """Bytes of the body that a cut reply still has."""
     seconds: float = 0.0
-    """Length of a delay."""
+    """Length of a delay, or between two bytes of a dripping reply."""
     id: int = 0
     hits: int = 0
     """RPCs it has hit so far."""
@@ -188,6 +190,14 @@ class Faults:
     def cut_query(self, after: int, **rule: Any) -> Fault:
         """The reply of a query ends after some bytes of its body."""
         return self.add(Fault("cut", ("query",), after=after, **rule))
+
+    def drip(self, seconds: float, *kinds: str, **rule: Any) -> Fault:
+        """The reply's body comes byte by byte."""
+        return self.add(Fault("drip", kinds, seconds=seconds, **rule))
+
+    def garble(self, body: bytes, *kinds: str, **rule: Any) -> Fault:
+        """The RPC is applied, but the reply is a 200 with another body and nothing else."""
+        return self.add(Fault("garble", kinds, message=body.decode("latin-1"), **rule))
 
     def delay(self, seconds: float, *kinds: str, **rule: Any) -> Fault:
         """The RPC is applied later."""

@@ -122,7 +122,7 @@ def _change_projections(call: Call, table: Table, add: dict[str, Projection], dr
 
 
 def create_projection(call: Call) -> Reply:
-    """Add a projection; it is up to date at once."""
+    """Add a projection; it is up to date at once, and stays so unless ``stale`` is switched on."""
     table, name = call.table(), call.request.params.get("name", "")
     sorted_names: list[str] = []
     others: list[str] = []
@@ -133,7 +133,7 @@ def create_projection(call: Call) -> Reply:
         raise bad_request("a projection needs a name and a sorted column")
     if name in table.projections:
         raise conflict(f"projection {name!r} exists")
-    projection = Projection(tuple(sorted_names), tuple(others))
+    projection = Projection(tuple(sorted_names), tuple(others), table)
     _change_projections(call, table, {name: projection}, name)
     return Reply()
 

@@ -106,7 +106,10 @@ def _source(call: Call, table: Table, asked: _Query, groups: int) -> tuple[str, 
             name = _best_projection(table, asked)
     if not name:
         return "", selected(table, asked.domains)
-    return name, in_projection_order(table, table.projections[name], asked.domains)
+    projection = table.projections[name]
+    if call.switches.projections == "stale" and projection.made_of is not None:
+        table = projection.made_of
+    return name, in_projection_order(table, projection, asked.domains)
 
 
 def _best_projection(table: Table, asked: _Query) -> str:

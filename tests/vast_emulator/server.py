@@ -139,7 +139,10 @@ class Server:
         if request.method == "HEAD":
             connection.sendall(head)
             return
-        self._sender.send(connection, head, reply, None if cut is None else cut.after)
+        if cut is not None and cut.action == "drip":
+            self._sender.drip(connection, head, reply, cut.seconds)
+        else:
+            self._sender.send(connection, head, reply, None if cut is None else cut.after)
 
     def _handled(self, request: Request, rpc: Rpc) -> tuple[Reply, Fault | None]:
         switches = self.switches
@@ -160,8 +163,10 @@ class Server:
         for fault in faults:
             if fault.action == "drop_reply":
                 raise Drop(fault.reset)
-            if fault.action == "cut":
+            if fault.action in ("cut", "drip"):
                 cut = fault
+            if fault.action == "garble":
+                reply = Reply(body=[fault.message.encode("latin-1")], content_type="text/html")
         return reply, cut
 
     def _failed(self, error: RpcError, rpc: Rpc) -> Reply:

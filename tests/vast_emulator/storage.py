@@ -97,6 +97,8 @@ class Projection:
 
     sorted_columns: tuple[str, ...]
     unsorted_columns: tuple[str, ...]
+    made_of: Table | None = field(default=None, repr=False, compare=False)
+    """The table's version when the projection was made."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -249,7 +251,11 @@ class Table:
             ),
             sorting_key=names(self.sorting_key),
             projections={
-                key: Projection(names(p.sorted_columns), names(p.unsorted_columns))
+                key: Projection(
+                    names(p.sorted_columns),
+                    names(p.unsorted_columns),
+                    p.made_of and p.made_of.column_renamed(old, new),
+                )
                 for key, p in self.projections.items()
             },
         )

@@ -9,6 +9,7 @@ _ALLOWED = {
     "isolation": ("snapshot", "read_committed"),
     "conflict": ("eager", "commit", "none"),
     "granularity": ("row", "cell"),
+    "projections": ("current", "stale"),
 }
 
 
@@ -39,6 +40,9 @@ class Switches:
     """Status for an unknown, ended or expired transaction id."""
     content_length_queries: bool = False
     """Answer queries with ``Content-Length`` instead of chunked transfer encoding."""
+    projections: str = "current"
+    """Whether semi-sorted projections have what the transaction sees (``current``), or what was
+    there when they were made (``stale``)."""
     vips: list[str] = field(default_factory=lambda: ["127.0.0.1"])
     """Data addresses listed in table statistics."""
 

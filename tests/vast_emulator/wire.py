@@ -180,6 +180,15 @@ class Sender:
         lines += [f"{name}: {value}" for name, value in reply.headers]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
+    def drip(self, connection: socket.socket, head: bytes, reply: Reply, seconds: float) -> None:
+        """Send a reply whose body comes byte by byte."""
+        connection.sendall(head)
+        for byte in b"".join(memoryview(part).cast("B") for part in reply.body):
+            connection.sendall(b"1\r\n%c\r\n" % byte if reply.chunked else bytes([byte]))
+            time.sleep(seconds)
+        if reply.chunked:
+            connection.sendall(b"0\r\n\r\n")
+
     def send(
         self, connection: socket.socket, head: bytes, reply: Reply, cut: int | None = None
     ) -> int:

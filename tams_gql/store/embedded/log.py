@@ -22,6 +22,7 @@ from tams_gql.store.embedded.conditions import where_clause
 from tams_gql.store.embedded.positions import last_seq, position_text
 from tams_gql.store.embedded.reader import ReaderPool
 from tams_gql.store.embedded.writer import Writer
+from tams_gql.store.port import LogPage
 from tams_gql.store.scan import Where
 from tams_gql.store.tables import EVENTS
 
@@ -42,6 +43,18 @@ def seq_of(position: str) -> int:
     if not _POSITION.fullmatch(position):
         raise BadInput(f"{position[:80]!r} is not a position of this change log")
     return int(position, 16)
+
+
+def _floor(connection: sqlite3.Connection) -> int:
+    return int(connection.execute(_FLOOR).fetchone()[0])
+
+
+def _events(
+    connection: sqlite3.Connection, start: int, limit: int, where: tuple[Where, ...]
+) -> pa.RecordBatch:
+    condition, parameters = where_clause(where)
+    found = connection.execute(_EVENTS.format(condition), (start, *parameters, limit)).fetchall()
+    return to_batch(layout_of(EVENTS, EVENTS.columns), found)
 
 
 class EmbeddedLog:
@@ -76,13 +89,23 @@ class EmbeddedLog:
         return position_text(await self._read(last_seq))
 
     async def floor(self) -> str:
-        return position_text(await self._read(lambda c: int(c.execute(_FLOOR).fetchone()[0])))
+        return position_text(await self._read(_floor))
 
     async def events(self, after: str, limit: int, where: tuple[Where, ...] = ()) -> pa.RecordBatch:
-        layout = layout_of(EVENTS, EVENTS.columns)
-        condition, parameters = where_clause(where)
-        text, values = _EVENTS.format(condition), (seq_of(after), *parameters, limit)
-        return await self._read(lambda c: to_batch(layout, c.execute(text, values).fetchall()))
+        start = seq_of(after)
+        return await self._read(lambda connection: _events(connection, start, limit, where))
+
+    async def page(self, after: str | None, limit: int, where: tuple[Where, ...] = ()) -> LogPage:
+        asked = None if after is None else seq_of(after)
+
+        def read(connection: sqlite3.Connection) -> LogPage:
+            start = _floor(connection) if asked is None else asked
+            rows = _events(connection, start, limit, where)
+            # Looked at after the events: what was removed before they were read is then noticed.
+            floor = start if asked is None else _floor(connection)
+            return LogPage(rows, position_text(floor), is_ahead=start > last_seq(connection))
+
+        return await self._read(read)
 
     async def changed(self) -> bool:
         def version() -> int:

@@ -1,9 +1,10 @@
 """The physical tables of the catalog in a VAST database.
 
 VAST has no keys, no constraints and no sequences, and finds conflicts of writers only where they
-write the same row. The layout follows from that: counters live in the flow's own row, rows that a
-decision may rely on have a column ``lock`` to write, and ``guards`` holds rows on which creators
-of one key meet. Record times are ``int64`` microseconds, because time literals lose precision.
+write the same row. The layout follows from that: counters live in the flow's own row, an object's
+row says where its users are, rows that a decision may rely on have a column ``lock`` to write, and
+``guards`` holds rows on which creators of one key meet. Record times are ``int64`` microseconds,
+because time literals lose precision.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tams_gql.store.tables import (
 
 ROW_ID = "$row_id"
 LOCK = "lock"
+USES = "uses"  # of an object: where segments that use it are, see ``store.vast.uses``
 GUARD_ROWS = 65_536  # few enough to read at once, enough that strangers seldom share one
 
 _TEXT = pa.string()
@@ -83,7 +85,12 @@ _FLOWS = Physical(
     lock=True,
 )
 _SEGMENTS = _like(SEGMENTS, ("flow_id", "start_ns"))
-_OBJECTS = _like(OBJECTS, ("id",), lock=True)
+_OBJECTS = Physical(
+    OBJECTS.name,
+    pa.schema([*_columns(OBJECTS), pa.field(LOCK, _INT), pa.field(USES, _TEXT)]),
+    ("id",),
+    lock=True,
+)
 _BACKENDS = _like(STORAGE_BACKENDS, lock=True)
 _PROFILES = _like(PROFILES, lock=True)
 _COLLECTIONS = _like(COLLECTIONS, ("parent_id",))

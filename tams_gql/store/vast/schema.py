@@ -1,8 +1,9 @@
 """Versioned forward migrations of a catalog in VAST.
 
-The version is a row of ``service``. All steps to the newest version and the version itself are
-one transaction, so an interrupted upgrade leaves the old version whole. Every step finds out what
-is there already, in case a cluster does not undo created tables with the rest.
+The version is a row of ``service``. Steps and the version that they lead to are one transaction, so
+an interrupted upgrade leaves an earlier version whole. Every step finds out what is there already,
+in case a cluster does not undo created tables with the rest. What is too much for one transaction
+is work before a step: it is done in as many as it takes, and can be broken off and begun again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.scan import eq
-from tams_gql.store.tables import SERVICE
+from tams_gql.store.tables import OBJECTS, SERVICE
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import (
     GUARD_ROWS,
@@ -25,10 +26,12 @@ from tams_gql.store.vast.layout import (
     LOCK,
     PHYSICAL,
     ROW_ID,
+    USES,
     Physical,
     physical_of,
     rows_to_batch,
 )
+from tams_gql.store.vast.upgrade_uses import fill_uses
 from tams_gql.store.vast.wire.client import Gone, OutcomeUnknown, RowConflict, Tx, VastClient
 from tams_gql.store.vast.wire.failures import Missing
 
@@ -76,9 +79,17 @@ def migrate(client: VastClient) -> tuple[int, int]:
     has been changing it for a minute.
     """
     patience = time.monotonic() + _PATIENCE_SECONDS
+    first: int | None = None
+    worked = 0
     while True:
         try:
-            return _attempt(client)
+            before, after = _attempt(client, worked)
+            first = before if first is None else first
+            if after == latest_version():
+                return first, after
+            _WORK[after + 1](client)
+            worked = after + 1
+            patience = time.monotonic() + _PATIENCE_SECONDS
         except (RowConflict, Gone, OutcomeUnknown) as error:
             if isinstance(error, OutcomeUnknown):
                 client.abandon(error.txid)
@@ -90,17 +101,25 @@ def migrate(client: VastClient) -> tuple[int, int]:
             time.sleep(0.1 + 0.4 * random.random())
 
 
-def _attempt(client: VastClient) -> tuple[int, int]:
+def _attempt(client: VastClient, worked: int) -> tuple[int, int]:
+    """Take the steps that can be taken; the version before and after.
+
+    ``worked`` is the version for which the work has been done.
+    """
     tx = client.begin()
     try:
-        before = _version(tx)
+        before = after = _version(tx)
         _refuse_newer(before)
-        if before < latest_version():
-            for step in _STEPS[before:]:
-                step(tx, client.config)
-            _write_version(tx)
+        for step in _STEPS[before:]:
+            # Where there was no catalog there is nothing to work on.
+            if before and after + 1 in _WORK and after + 1 != worked:
+                break
+            step(tx, client.config)
+            after += 1
+        if after > before:
+            _write_version(tx, after)
             tx.commit()
-        return before, latest_version()
+        return before, after
     finally:
         tx.rollback()
 
@@ -122,8 +141,8 @@ def _refuse_newer(version: int) -> None:
         )
 
 
-def _write_version(tx: Tx) -> None:
-    value = str(latest_version())
+def _write_version(tx: Tx, version: int) -> None:
+    value = str(version)
     found = tx.select(_SERVICE, (), [eq("name", VERSION_ROW)], row_ids=True)
     if not found.num_rows:
         _add_service_row(tx, VERSION_ROW, value)
@@ -159,8 +178,24 @@ def _first(tx: Tx, config: VastConfig) -> None:
         tx.insert(GUARDS, rows_to_batch(GUARDS, ("slot", LOCK), missing))
 
 
-_STEPS: tuple[Callable[[Tx, VastConfig], None], ...] = (_first,)
+def _second(tx: Tx, config: VastConfig) -> None:
+    """Objects say where their users are."""
+    table = physical_of(OBJECTS)
+    if USES not in {field.name for field in _columns(tx, config, table)}:
+        place = config.bucket, config.schema, table.name
+        added = pa.schema([table.schema.field(USES)])
+        tx.change(lambda api: api.add_columns(*place, added, txid=tx.txid))
+
+
+def _third(_tx: Tx, _config: VastConfig) -> None:
+    """From here on what objects say of their users leaves none out."""
+
+
+_STEPS: tuple[Callable[[Tx, VastConfig], None], ...] = (_first, _second, _third)
 """What leads from each version to the next; never changed once released."""
+
+_WORK: dict[int, Callable[[VastClient], None]] = {3: fill_uses}
+"""What has to be done on a catalog before it can have a version."""
 
 
 def _create_schema(tx: Tx, config: VastConfig) -> None:
@@ -215,10 +250,17 @@ def _create_table(tx: Tx, config: VastConfig, table: Physical) -> None:
     )
 
 
-def _require_columns(tx: Tx, config: VastConfig, table: Physical) -> None:
+def _columns(tx: Tx, config: VastConfig, table: Physical) -> list[pa.Field]:
     place = config.bucket, config.schema, table.name
-    found = tx.ask(lambda api: api.list_all_columns(*place, sorted_columns=False, txid=tx.txid))
-    if [(f.name, f.type) for f in found] != [(f.name, f.type) for f in table.schema]:
+    return list(
+        tx.ask(lambda api: api.list_all_columns(*place, sorted_columns=False, txid=tx.txid))
+    )
+
+
+def _require_columns(tx: Tx, config: VastConfig, table: Physical) -> None:
+    found = [(f.name, f.type) for f in _columns(tx, config, table)]
+    wanted = [(f.name, f.type) for f in table.schema]
+    if found not in (wanted, [(name, kind) for name, kind in wanted if name != USES]):
         raise Unavailable(
             f"table {table.name!r} in schema {config.schema!r} has other columns:"
             " the schema belongs to another program"

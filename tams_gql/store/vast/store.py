@@ -74,14 +74,19 @@ class VastStore:
 def _prepare(client: VastClient) -> tuple[Modes, Guards]:
     """Look at a catalog that is about to be used. Blocks."""
     require_current(client)
-    modes = modes_of(client)
+    try:
+        modes = modes_of(client)
+        return modes, _guards(client, modes)
+    except (Gone, RowConflict, OutcomeUnknown) as error:
+        raise Unavailable("the VAST cluster gave up a transaction; try again") from error
+
+
+def _guards(client: VastClient, modes: Modes) -> Guards:
     tx = client.begin()
     try:
         guards = Guards.read(tx)
         if modes.conflicts == "none" and forget_expired(tx, client.clock.now_us()):
             tx.commit()
-    except (Gone, RowConflict, OutcomeUnknown) as error:
-        raise Unavailable("the VAST cluster gave up a transaction; try again") from error
     finally:
         tx.rollback()
-    return modes, guards
+    return guards

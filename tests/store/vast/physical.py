@@ -7,9 +7,11 @@ from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
+import orjson
+
 from tams_gql.store.tables import COLLECTIONS, EVENTS, FLOWS, OBJECTS, SEGMENTS, SOURCES, Table
 from tams_gql.store.vast.config import VastConfig
-from tams_gql.store.vast.layout import CLAIMS, PHYSICAL, physical_of
+from tams_gql.store.vast.layout import CLAIMS, PHYSICAL, USES, physical_of
 from tams_gql.store.vast.wire.client import VastClient
 
 Row = dict[str, Any]
@@ -42,8 +44,23 @@ def audit(config: VastConfig, *, claims: bool = False) -> Rows:
     users = Counter(row["object_id"] for row in found[SEGMENTS.name])
     for row in found[OBJECTS.name]:
         assert row["ref_count"] == users[row["id"]], f"object {row['id']}"
+        check_uses(row, found)
     assert claims or found[CLAIMS.name] == []
     return found
+
+
+def check_uses(row: Row, found: Rows) -> None:
+    """What an object's row says of its users leaves none out."""
+    if row[USES] in (None, "*"):
+        return
+    places = orjson.loads(row[USES].removeprefix("+"))
+    for segment in found[SEGMENTS.name]:
+        if segment["object_id"] == row["id"]:
+            told = places[segment["flow_id"]]
+            first, last = (told, told) if isinstance(told, int) else told
+            assert first <= segment["start_ns"] <= last, f"object {row['id']}: {segment}"
+    needed = any(other["init_object_id"] == row["id"] for other in found[OBJECTS.name])
+    assert row[USES].startswith("+") or not needed, f"object {row['id']} is needed"
 
 
 def _check_flow(flow: Row, segments: list[Row]) -> None:

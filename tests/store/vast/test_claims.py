@@ -122,6 +122,17 @@ def test_claims_without_a_lock_cost_nothing(client: VastClient, emulator: Emulat
     assert [call.kind for call in calls.rpcs] == ["begin", "rollback"]
 
 
+def test_a_cluster_that_does_not_tell_what_became_of_claims(
+    client: VastClient, config: VastConfig, emulator: Emulator
+) -> None:
+    emulator.faults.drop_commit(applied=True, table="claims")
+    fault = emulator.faults.drop("keep_alive", times=None)
+    with pytest.raises(Contended):
+        Claims.made(client, [A])
+    assert fault.hits
+    assert _owners(config) == set()
+
+
 @pytest.mark.parametrize("applied", [True, False])
 def test_a_lost_answer_leaves_no_claims(
     client: VastClient, config: VastConfig, emulator: Emulator, applied: bool

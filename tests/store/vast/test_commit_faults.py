@@ -239,13 +239,20 @@ async def test_a_lost_answer_and_then_none_at_all(place: Place) -> None:
 async def test_a_connection_that_breaks_at_any_write(place: Place, nth: int, applied: bool) -> None:
     place.emulator.faults.drop("write", applied=applied, nth=nth)
 
-    failure = await _commit(place)
+    assert await _commit(place) is None
 
-    rows = await place.rows()
-    assert failure in (None, Unavailable)
-    assert is_done(rows) == (failure is None)
-    if failure is not None:
-        await _retry(place)
+    assert is_done(await place.rows())
+    audit(place.config)
+
+
+async def test_connections_that_break_again_and_again(place: Place) -> None:
+    fault = place.emulator.faults.drop("write", times=None, table="sources")
+
+    assert await _commit(place) is Unavailable
+
+    assert fault.hits == 3
+    assert not is_done(await place.rows())
+    await _retry(place)
 
 
 @pytest.mark.parametrize(("nth", "status"), [(1, 500), (3, 503), (6, 507), (9, 500)])

@@ -214,6 +214,14 @@ def test_certificates_are_verified(
             pytest.raises(Unavailable, match="the VAST cluster cannot be reached: SSLError"),
         ):
             client.begin()
+        empty = tmp_path / "empty.crt"
+        empty.write_text("no certificate")
+        for unusable in (empty, tmp_path / "missing.crt"):
+            with (
+                closing(VastClient(replace(secured, verify_tls=str(unusable)))) as client,
+                pytest.raises(Unavailable, match="no certificate authorities can be read from"),
+            ):
+                client.begin()
         for verify in (str(certificate[0]), False):
             with closing(VastClient(replace(secured, verify_tls=verify))) as client:
                 assert client.begin().count(_SERVICE) == 3

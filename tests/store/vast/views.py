@@ -79,7 +79,7 @@ def fill_long(client: VastClient, flow_id: str, length_ns: int, count: int) -> N
     flow = {
         **dict(zip(FLOWS.columns, build.flow(flow_id), strict=True)),
         **{"segment_count": count, "min_start_ns": 0, "max_end_ns": count * length_ns},
-        "longest_ns": length_ns,
+        **{"longest_ns": length_ns, "duration_ns": count * length_ns, "bytes": int(starts.sum())},
     }
     tx = client.begin()
     flows = physical_of(FLOWS)

@@ -9,6 +9,7 @@ transaction was committed, its lane is given up: the numbers may or may not be t
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ _COLUMNS = (
     *("type", "created", "source_id", "flow_id", "body"),
 )
 _LAST_REUSED = MAX_SEQ // 2  # leaves room for the largest change set
+# Events may become visible 900 s before the latest stamp; 300 s of that are for transactions.
+_MOST_AHEAD_US = 300_000_000
+
+_log = logging.getLogger(__name__)
 
 
 def key_of(lane: str, seq: int) -> str:
@@ -48,14 +53,36 @@ class Lane:
         self._pending = 0
         self._stamp: int | None = None
 
-    def rows(self, events: Sequence[NewEvent], now_us: int) -> pa.RecordBatch:
-        """Rows of the table of events, in full width, for the transaction to insert.
+    @property
+    def stamp_us(self) -> int:
+        """The stamp of the transaction's events, which is fixed by the first look at it.
 
-        They are stamped with the cluster's time when this, or ``frontier``, is first called, so
-        that must be after the transaction's other reads: then an event is stamped later than
-        those whose changes the transaction has seen.
+        That must be after the transaction's other reads: then an event is stamped later than those
+        whose changes the transaction has seen, and that this process knows.
         """
-        stamp, self._pending = self._stamped(), len(events)
+        if self._stamp is None:
+            self._stamp = max(self._now_us(), self._known.newest + 1, self._last_stamp)
+        return self._stamp
+
+    def follow(self, before_us: int) -> None:
+        """Stamp the transaction's events later than what was stamped ``before_us``.
+
+        Unless that is so far ahead that readers would pass over what others write meanwhile: a
+        clock has been wrong then.
+        """
+        ahead_us = before_us - max(self._now_us(), self._known.newest)
+        if ahead_us > _MOST_AHEAD_US:
+            _log.warning(
+                "a row was written %d s ahead of the cluster's time; events about it may be told"
+                " in another order than they happened",
+                ahead_us // 1_000_000,
+            )
+        else:
+            self._stamp = max(self.stamp_us, before_us + 1)
+
+    def rows(self, events: Sequence[NewEvent], now_us: int) -> pa.RecordBatch:
+        """Rows of the table of events, in full width, for the transaction to insert."""
+        stamp, self._pending = self.stamp_us, len(events)
         rows = [
             (
                 *(self.id, seq, stamp, key_of(self.id, seq)),
@@ -74,12 +101,12 @@ class Lane:
         """This lane's events up to the ``count`` ones of the transaction."""
         if count == 0:
             return START
-        return START.after(self.id, self._last + count, self._stamped())
+        return START.after(self.id, self._last + count, self.stamp_us)
 
     def committed(self) -> None:
         """The transaction is committed: its numbers are used."""
         if self._pending:
-            stamp = self._stamped()
+            stamp = self.stamp_us
             self._known.add(self.frontier(self._pending), stamp)
             self._last, self._last_stamp = self._last + self._pending, stamp
         self.rolled_back()
@@ -92,16 +119,6 @@ class Lane:
     def is_full(self) -> bool:
         """Whether the numbers come to an end."""
         return self._last > _LAST_REUSED
-
-    def _stamped(self) -> int:
-        """One stamp for the transaction, later than what this process has seen of the log.
-
-        Clocks differ a little; what a client did because of an event it was given here, comes
-        after that event all the same.
-        """
-        if self._stamp is None:
-            self._stamp = max(self._now_us(), self._known.newest + 1, self._last_stamp)
-        return self._stamp
 
 
 class Lanes:

@@ -8,11 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
 from tams_gql.model.errors import Unavailable
+from tams_gql.store.port import LogPage
 from tams_gql.store.scan import Where, is_in
 from tams_gql.store.tables import EVENTS, SERVICE
 from tams_gql.store.vast.change_log.frontier import Frontier, parse
@@ -25,6 +26,7 @@ from tams_gql.store.vast.change_log.unread import (
     head_in,
     newest_of,
     rows_after,
+    rows_named_by,
     rows_of,
 )
 from tams_gql.store.vast.layout import physical_of, to_logical
@@ -140,7 +142,30 @@ class VastLog:
             return pa.RecordBatch.from_pylist([], EVENTS.schema)
         if not where:
             self._looked = time.monotonic()
-        return await self._threads.run(lambda: self._page(after, start, limit, where))
+
+        def read() -> pa.RecordBatch:
+            begun = self._begun()
+            with _transaction(self._client) as tx:
+                return self._events(tx, begun, start, limit, where)
+
+        return await self._threads.run(read)
+
+    async def page(self, after: str | None, limit: int, where: tuple[Where, ...] = ()) -> LogPage:
+        # This is no look for what is new: somebody who reads a long rest of the log, page by page,
+        # must not keep the others from being told of what is.
+        asked = None if after is None else parse(after)
+
+        def read() -> LogPage:
+            begun = self._begun()
+            with _transaction(self._client) as tx:
+                start = floor_in(tx) if asked is None else asked
+                rows = self._events(tx, begun, start, max(limit, 0), where)
+                # Looked at after the events: what was removed before them is then noticed.
+                floor = start if asked is None else floor_in(tx)
+                ahead = asked is not None and self._is_ahead(tx, begun.known.union(floor), start)
+            return LogPage(rows, floor.text(), ahead)
+
+        return await self._threads.run(read)
 
     async def changed(self) -> bool:
         now = time.monotonic()
@@ -175,25 +200,39 @@ class VastLog:
 
     # In a thread
 
-    def _page(
-        self, position: str, after: Frontier, limit: int, where: tuple[Where, ...]
+    def _begun(self) -> _Begun:
+        """What is known just before a view begins, which that shows as well."""
+        return _Begun(self._known.moment(), self._known.frontier)
+
+    def _events(
+        self, tx: Tx, begun: _Begun, after: Frontier, limit: int, where: tuple[Where, ...]
     ) -> pa.RecordBatch:
-        rest = self._rests.take(position, where)
+        rest = self._rests.take(after.text(), where)
         if rest is not None and rest.num_rows >= limit:
-            with _transaction(self._client) as tx:
-                page = rows_of(tx, rest.slice(0, limit), where)
+            page = rows_of(tx, rest.slice(0, limit), where)
             if page.num_rows == limit:  # otherwise some of it has been trimmed
                 return self._positioned(after, Rows(page, rest.slice(limit), whole=True), where)
-        moment, known = self._known.moment(), self._known.frontier
         few = self._known.age_of(after) < _FEW_ROWS_SECONDS
-        with _transaction(self._client) as tx:
-            rows = rows_after(tx, after, limit, where, self._client.clock.now_us(), few=few)
-        newest = newest_of(rows.page)
+        rows = rows_after(tx, after, limit, where, self._client.clock.now_us(), few=few)
+        newest, known = newest_of(rows.page), begun.known
         if rows.whole and not rows.rest.num_rows and not where and known.covers(after):
-            self._known.add_all(known.union(frontier_of(rows.page)), newest, moment)
+            self._known.add_all(known.union(frontier_of(rows.page)), newest, begun.moment)
         else:
             self._known.add(frontier_of(rows.page), newest)
         return self._positioned(after, rows, where)
+
+    def _is_ahead(self, tx: Tx, known: Frontier, position: Frontier) -> bool:
+        """Whether a position includes events that a view does not show and nobody has removed."""
+        if known.covers(position):
+            return False
+        found = rows_named_by(tx, position, besides=known)
+        if not known.union(frontier_of(found)).covers(position):
+            # Perhaps it is so only because of other lanes that the position does not name.
+            head, _ = head_in(tx, known, self._client.clock.now_us(), few=False)
+            if not head.covers(position):
+                return True
+        self._known.add(position, newest_of(found))
+        return False
 
     def _positioned(self, after: Frontier, rows: Rows, where: tuple[Where, ...]) -> pa.RecordBatch:
         """The page as the contract has it; what is known to follow is kept for the next one."""
@@ -208,6 +247,13 @@ class VastLog:
         return pa.RecordBatch.from_arrays(
             [pa.array(positions, pa.string()), *batch.columns], schema=EVENTS.schema
         )
+
+
+class _Begun(NamedTuple):
+    """When a view of the log begins, and what is known of the log by then."""
+
+    moment: float
+    known: Frontier
 
 
 class _Rests:

@@ -6,6 +6,7 @@ adds a row of its own, removes those that it has read, and all that are there co
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -60,6 +61,9 @@ def trim_portion(client: VastClient, before_us: int) -> Portion:
     except RowConflict:
         return Portion(0, more=False)
     except (Gone, OutcomeUnknown) as error:
+        if isinstance(error, OutcomeUnknown):
+            with suppress(Unavailable):  # else its rows stay in everybody's way until it expires
+                client.abandon(error.txid)
         raise Unavailable(f"the change log could not be trimmed: {error}") from error
     finally:
         tx.rollback()

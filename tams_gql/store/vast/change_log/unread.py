@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tams_gql.store.scan import is_in
 from tams_gql.store.tables import EVENTS
 from tams_gql.store.vast.change_log.frontier import LATENESS_SECONDS, START, Frontier, Seen
 from tams_gql.store.vast.change_log.lanes import key_of
@@ -127,6 +128,17 @@ def rows_after(
 def rows_of(reader: Reader, keys: pa.Table, where: Sequence[Asked]) -> pa.Table:
     """The events with the ``keys`` of a page, as far as they are still there, in order."""
     return in_order(reader.select(_EVENTS, _EVENTS.schema.names, [*keys_of_page(keys), *where]))
+
+
+def rows_named_by(reader: Reader, position: Frontier, *, besides: Frontier) -> pa.Table:
+    """The keys of the events that a position names and ``besides`` does not include."""
+    keys = [
+        key_of(lane, seen.seq)
+        for lane, seen in position.lanes.items()
+        if not besides.includes(lane, seen.seq, seen.second * _MICROSECONDS)
+    ]
+    stamped = Within("stamped", ((position.horizon * _MICROSECONDS, None),))
+    return reader.select(_EVENTS, KEY_COLUMNS, [stamped, is_in("key", keys)])
 
 
 def head_in(reader: Reader, known: Frontier, now_us: int, *, few: bool) -> tuple[Frontier, int]:

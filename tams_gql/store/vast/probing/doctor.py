@@ -14,6 +14,7 @@ from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import PHYSICAL, ROW_ID, Physical
 from tams_gql.store.vast.probing.probe_door import Door, NoAnswer, Refused, shown
 from tams_gql.store.vast.probing.probe_place import schema_of_probe, table_in
+from tams_gql.store.vast.probing.probe_references import references
 from tams_gql.store.vast.probing.probe_timing import ROUNDS, latencies
 from tams_gql.store.vast.schema import check
 from tams_gql.store.vast.wire.client import VastClient
@@ -203,6 +204,8 @@ def _catalog(config: VastConfig, door: Door) -> Iterator[Finding]:
         yield Finding("schema version", Status.FAILED, text, "a newer release wrote it", facts)
     else:
         yield Finding("schema version", Status.OK, str(found), "", facts)
+        with closing(VastClient(config)) as client:
+            yield references(client)
     yield _rows(door)
 
 

@@ -17,15 +17,27 @@ from tams_gql.store.scan import (
     Where,
     is_in,
 )
-from tams_gql.store.tables import FLOW_COUNTERS, FLOWS
-from tams_gql.store.vast.layout import Physical, physical_of, stored_name, to_logical
+from tams_gql.store.tables import FLOW_COUNTERS, FLOWS, OBJECTS, SEGMENTS, SOURCES
+from tams_gql.store.vast.layout import (
+    LOCK,
+    USES,
+    Physical,
+    physical_of,
+    stored_name,
+    to_logical,
+)
 from tams_gql.store.vast.reading.conditions import Answers, amongs_of, columns_of, mask
 from tams_gql.store.vast.reading.long_lists import LONG_ROWS, is_by_time, page_bound
 from tams_gql.store.vast.reading.ordering import bound_of, paged
 from tams_gql.store.vast.reading.pushdown import filter_of, require_tags, stored
 from tams_gql.store.vast.reading.reader import Bounds, View, unique_rows
+from tams_gql.store.vast.uses import USER_COLUMNS, bounds_of_users, named
+from tams_gql.store.vast.wire.domains import Within
 
 COUNTERS = tuple(name for name in FLOW_COUNTERS.columns if name != "flow_id")
+
+# Read along with rows by key, for what may follow.
+_ALONG = {FLOWS.name: (*COUNTERS, LOCK), SOURCES.name: (LOCK,), OBJECTS.name: (USES,)}
 
 # Below this many rows whole rows are read at once; above, first what decides which are wanted.
 _WIDE_ROWS = 4_096
@@ -35,13 +47,15 @@ _PUSHED_KEYS = 300
 _MANY_KEYS = 1_000
 _ROWS_PER_KEY = 3
 _REMEMBERED_ROWS = 50_000
+_BY_OBJECTS = (SEGMENTS, "object_id", OBJECTS, "id")  # the segments of several objects
+_ROWS_OF_GROUP = 65_536  # the least that a query reads of a sorted table
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The conditions of a scan: what is pushed down, and what is still to be checked."""
 
-    where: tuple[Where, ...]
+    where: tuple[Where | Within, ...]
     exact: Condition | None
     answers: Answers
 
@@ -74,20 +88,53 @@ def counted(view: View, scan: Scan) -> int:
 def prepare(view: View, scan: Scan) -> Prepared:
     """Find out what the conditions on other tables ask for, and push down what can be."""
     chosen = filter_of(scan)
-    answers = {among: _answer(view, among) for each in chosen.exact for among in amongs_of(each)}
-    pushed, exact = list(chosen.pushed), []
+    answers: dict[Among, pa.Array] = {}
+    where, exact = [*chosen.pushed, *_bounds_of_users(view, scan, chosen.pushed)], []
     for each in chosen.exact:
-        if isinstance(each, Among) and len(answers[each]) <= _PUSHED_KEYS:
-            pushed.append(is_in(each.column, answers[each].to_pylist()))
-        else:
-            exact.append(each)
-    return Prepared(tuple(pushed), AllOf(tuple(exact)) if exact else None, answers)
+        answers |= {among: _answer(view, among) for among in amongs_of(each) if among is not each}
+        if isinstance(each, Among):
+            answers[each], bounds = _answer_with_bounds(view, scan, each)
+            where += bounds
+            if len(answers[each]) <= _PUSHED_KEYS:
+                where.append(is_in(each.column, answers[each].to_pylist()))
+                continue
+        exact.append(each)
+    return Prepared(tuple(where), AllOf(tuple(exact)) if exact else None, answers)
+
+
+def _bounds_of_users(view: View, scan: Scan, where: Bounds) -> Bounds:
+    """Where the users of the objects that a scan names are, as far as these objects' rows say."""
+    column = USER_COLUMNS.get(scan.table)
+    object_ids = None if column is None else named(where, column)
+    if not object_ids or len(object_ids) > _MANY_KEYS:
+        return ()
+    objects = physical_of(OBJECTS)
+    unknown = view.rows.unknown(objects, object_ids, ("id", USES))
+    if unknown and view.sizes.of(view.reader, physical_of(scan.table)) <= _ROWS_OF_GROUP:
+        return ()  # to read them all is as cheap as to find out which
+    rows = rows_by_key(view, objects, "id", object_ids, (USES,))
+    told = dict.fromkeys(object_ids)  # an object that is not there tells of nothing
+    told |= zip(rows.column("id").to_pylist(), rows.column(USES).to_pylist(), strict=True)
+    return bounds_of_users(scan.table, told)
+
+
+def _answer_with_bounds(view: View, scan: Scan, among: Among) -> tuple[pa.Array, Bounds]:
+    """The answer of a condition, and where the rows that meet it are, as far as that is told."""
+    if (scan.table, among.column, among.table, among.select) != _BY_OBJECTS:
+        return _answer(view, among), ()
+    found = _asked(view, among, "id", USES)
+    told = dict(zip(found.column("id").to_pylist(), found.column(USES).to_pylist(), strict=True))
+    return found.column("id").combine_chunks(), bounds_of_users(SEGMENTS, told)
 
 
 def _answer(view: View, among: Among) -> pa.Array:
-    scan = Scan(among.table, (among.select,), where=among.where, matching=among.among)
-    found = _rows(view, stored(scan), shown=False).column(stored_name(among.table, among.select))
-    return pc.unique(found).drop_null()
+    found = _asked(view, among, among.select)
+    return pc.unique(found.column(stored_name(among.table, among.select))).drop_null()
+
+
+def _asked(view: View, among: Among, *columns: str) -> pa.Table:
+    scan = Scan(among.table, columns, where=among.where, matching=among.among)
+    return _rows(view, stored(scan), shown=False)
 
 
 def _rows(view: View, scan: Scan, *, shown: bool = True) -> pa.Table:
@@ -218,8 +265,7 @@ def rows_by_key(
     columns = sorted({key, *needed})
     missing = view.rows.unknown(table, keys, columns)
     if missing:
-        counters = COUNTERS if table is physical_of(FLOWS) else ()
-        asked = sorted({*columns, *counters})
+        asked = sorted({*columns, *_ALONG.get(table.name, ())})
         bounds = key_bounds(view, table, key, missing)
         found = unique_rows(view, table, (key,), asked, bounds, row_ids=True)
         if not bounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,8 +18,8 @@ from tams_gql.store.vast.wire.batches import by_row_id, messages, row_ids_in
 from tams_gql.store.vast.wire.clock import StoreClock
 from tams_gql.store.vast.wire.cluster import Cluster, Endpoint
 from tams_gql.store.vast.wire.domains import Asked, filter_of
-from tams_gql.store.vast.wire.failures import Gone, Missing, OutcomeUnknown, RowConflict
-from tams_gql.store.vast.wire.outcomes import Lost, Refused
+from tams_gql.store.vast.wire.failures import Broken, Gone, Missing, OutcomeUnknown, RowConflict
+from tams_gql.store.vast.wire.outcomes import Lost, Refused, Silent
 from tams_gql.store.vast.wire.query import Query, Selects
 from tams_gql.store.vast.wire.request import fields_of
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tams_gql.store.vast.wire.transport import Api, Reply
 
 __all__ = [
+    "Broken",
     "Gone",
     "Missing",
     "OutcomeUnknown",
@@ -172,15 +174,24 @@ class Tx:
         """How many rows the table has by the cluster's statistics: one call."""
         place = self._place(table)
 
-        return self.ask(lambda api: int(api.get_table_stats(*place, txid=self.txid).num_rows))
+        found = self.ask(lambda api: api.get_table_stats(*place, txid=self.txid).num_rows)
+        return int(found)
 
     def insert(self, table: Physical, batch: pa.RecordBatch) -> pa.Array:
         """Add rows, given in full width; their row ids. One call for each 4.5 MiB."""
         if batch.schema.names != table.schema.names:
             raise ValueError(f"rows of {table.name} must have all its columns")
         replies = self._send("insert_rows", table, batch)
-        found = [row_ids_in(reply.content) for reply in replies]
-        return pa.concat_arrays(found) if found else pa.array([], table.row_id)
+        try:
+            with _understood():
+                found = [row_ids_in(reply.content) for reply in replies]
+                ids = pa.concat_arrays(found) if found else pa.array([], table.row_id)
+                if len(ids) != batch.num_rows:
+                    raise ValueError(f"{batch.num_rows} rows have got {len(ids)} ids")
+        except Unavailable:
+            self.rollback()
+            raise
+        return ids
 
     def update(self, table: Physical, batch: pa.RecordBatch) -> None:
         """Write columns of rows; the first column is ``$row_id``. One call for each 4.5 MiB."""
@@ -195,7 +206,8 @@ class Tx:
 
     def ask(self, question: Callable[[Api], T]) -> T:
         """Another call that reads; it may be made again if its connection breaks."""
-        return self._read(lambda: self._client.cluster.call(question, self._at, repeat=True))
+        with _understood():
+            return self._read(lambda: self._client.cluster.call(question, self._at, repeat=True))
 
     def change(self, call: Callable[[Api], T]) -> T:
         """Another call that changes something, tables for example."""
@@ -272,7 +284,9 @@ class Tx:
             return [self._client.cluster.call(ask, self._at, repeat=False) for ask in calls]
         except Lost as error:
             self.rollback()
-            raise Unavailable(f"the connection to the VAST cluster broke: {error}") from error
+            # Who has waited for an answer in vain has no time to try again.
+            kind = Unavailable if isinstance(error, Silent) else Broken
+            raise kind(f"the connection to the VAST cluster broke: {error}") from error
         except (Unavailable, LimitExceeded):
             self.rollback()
             raise
@@ -313,6 +327,17 @@ def _reported(passing: tuple[int, ...] = ()) -> Iterator[None]:
         if error.status in passing:
             raise
         raise _unavailable(error) from error
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Turn what the SDK or Arrow make of an answer that is none into ``Unavailable``."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Unavailable("an answer of the VAST cluster cannot be understood") from error
+    except (AssertionError, OSError, pa.ArrowException, struct.error) as error:
+        raise Unavailable("an answer of the VAST cluster cannot be understood") from error
 
 
 def _unavailable(error: Refused) -> Unavailable:

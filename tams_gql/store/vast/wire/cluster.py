@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tams_gql.model.errors import LimitExceeded, Unavailable
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.wire.clock import StoreClock
-from tams_gql.store.vast.wire.outcomes import Lost, NotSent, Refused, TooLarge
+from tams_gql.store.vast.wire.outcomes import Lost, NotSent, Refused, Silent, TooLarge
 
 if TYPE_CHECKING:
     from tams_gql.store.vast.wire.transport import Api
@@ -60,7 +60,8 @@ class Cluster:
     def call(self, ask: Callable[[Api], T], at: Endpoint, *, repeat: bool) -> T:
         """Ask one endpoint, and others if it cannot be reached.
 
-        With ``repeat`` the call is made again if its connection breaks. Raises ``Lost`` if the
+        With ``repeat`` the call is made again if its connection breaks or the endpoint fails. An
+        endpoint that failed or kept silent is left alone for some seconds. Raises ``Lost`` if the
         answer did not come, ``Refused`` if it was an error, ``Unavailable`` if no endpoint can be
         reached, ``LimitExceeded`` if the answer is too large.
         """
@@ -72,16 +73,23 @@ class Cluster:
             try:
                 return ask(at.api)
             except NotSent as error:
-                at.down_until = time.monotonic() + _LEFT_ALONE_SECONDS
+                _leave_alone(at)
                 if not attempts.again():
                     raise Unavailable(f"the VAST cluster cannot be reached: {error}") from error
                 at = self.choose(besides=at)
-            except Lost:
+            except Lost as error:
+                if isinstance(error, Silent):
+                    _leave_alone(at)
                 if not repeat or not attempts.again():
                     raise
                 at = self.choose(besides=at)
             except Refused as error:
-                if not error.busy or not attempts.later():
+                if error.ailing:
+                    _leave_alone(at)
+                    if not repeat or not attempts.again():
+                        raise
+                    at = self.choose(besides=at)
+                elif not error.busy or not attempts.later():
                     raise
             except TooLarge as error:
                 raise LimitExceeded("an answer of the VAST cluster exceeds 1 GiB") from error
@@ -108,6 +116,10 @@ class Cluster:
 
         config = self._config
         return [Endpoint(url, Api(config, url, self.clock)) for url in config.endpoints]
+
+
+def _leave_alone(endpoint: Endpoint) -> None:
+    endpoint.down_until = time.monotonic() + _LEFT_ALONE_SECONDS
 
 
 class _Attempts:

@@ -21,5 +21,9 @@ class Gone(Exception):
     """The transaction has expired or is unknown to the cluster; nothing of it is kept."""
 
 
+class Broken(Unavailable):
+    """A connection broke in the midst of a transaction, which has been rolled back."""
+
+
 class Missing(Unavailable):
     """A table, schema or bucket does not exist: the catalog has not been created."""

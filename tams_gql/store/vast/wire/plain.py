@@ -47,7 +47,7 @@ class PlainQueries:
 
         Raises ``Lost``, ``Refused``, ``LimitExceeded`` or ``Unavailable``.
         """
-        with _translated():
+        with _translated((self._config.secret_key, self._config.access_key)):
             session, metadata = self._session(url), self._metadata(table)
             expression, wanted = predicate_of(metadata.ibis_table, wanted)
             checked = [d.column for d in wanted.checked if d.column not in columns]
@@ -56,7 +56,12 @@ class PlainQueries:
             reader = transaction.table_from_metadata(metadata).select(
                 columns=names,
                 predicate=expression,
-                config=vastdb.QueryConfig(num_splits=1, num_sub_splits=1, data_endpoints=[url]),
+                config=vastdb.QueryConfig(
+                    num_splits=1,
+                    num_sub_splits=1,
+                    data_endpoints=[url],
+                    use_semi_sorted_projections=False,
+                ),
                 internal_row_id=ROW_ID in columns,
             )
             batches, rows = [], 0
@@ -101,11 +106,11 @@ class PlainQueries:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(secrets: tuple[str, ...]) -> Iterator[None]:
     try:
         yield
     except errors.HttpError as error:
-        raise Refused(error.status, error.code or "", (error.message or "")[:200]) from error
+        raise Refused(error.status, error.code, error.message, secrets) from error
     except errors.ConnectionError as error:
         raise Lost(type(error.cause).__name__) from error
     except (EOFError, OSError, struct.error, ValueError) as error:

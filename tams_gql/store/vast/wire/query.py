@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_ROWS = 2_000_000  # of one select: it is held in memory
+# Of one select: it is held in memory.
+MAX_ROWS = 2_000_000
+MAX_BYTES = 1 << 30
 # Longer lists are cut and asked for side by side.
 MAX_LITERALS = 5_000  # of one query: 20 ms to write
 MAX_SDK_LITERALS = 300  # of one query that the SDK writes, which takes it ten times as long
@@ -185,12 +187,18 @@ class Selects:
                 f"a query of {len(body)} bytes exceeds the {MAX_REQUEST_BYTES} that VAST takes"
             )
         pages: list[Page] = []
-        cursor = rows = 0
+        cursor = rows = size = 0
         while cursor != EXHAUSTED:
             page = self._page(at, partial(self._ask, query, body, fields, cursor))
             rows += page.rows
+            size += page.size
             if fields and rows > MAX_ROWS:
                 raise _too_many(query)
+            if fields and size > MAX_BYTES:
+                raise LimitExceeded(
+                    f"what was asked of {query.table.name} exceeds {MAX_BYTES} bytes, the limit of"
+                    " one read"
+                )
             if page.cursor == cursor:
                 raise Unavailable("the VAST cluster does not get on with a query")
             pages.append(page)
@@ -213,6 +221,8 @@ class Selects:
             body,
             txid=query.txid,
             limit_rows=_PAGE_ROWS,
+            # Nothing says that a projection has what is committed: no answer may rest on one.
+            enable_sorted_projections=False,
             sub_split_start_row_ids=[(0, cursor)],
         )
         try:

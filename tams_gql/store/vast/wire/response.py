@@ -37,6 +37,8 @@ class Page:
     rows: int = 0
     cursor: int = 0
     portions: int = 0
+    size: int = 0
+    """Bytes of the answer."""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class _Parser:
         self._stream: _Column | None = None
         self._portion: list[list[pa.Array]] = []
         self._portion_rows: int | None = None
-        self.page = Page([[] for _ in fields])
+        self.page = Page([[] for _ in fields], size=len(body))
 
     def run(self) -> None:
         at, size = 0, len(self._body)
@@ -103,11 +105,19 @@ class _Parser:
             message = pa.ipc.read_message(self._reader)
         except (EOFError, OSError, pa.ArrowInvalid) as error:
             raise Cut from error
+        try:
+            self._message(message)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise Unreadable("a part of the answer makes no sense") from error
+        return int(self._reader.tell())
+
+    def _message(self, message: pa.ipc.Message) -> None:
         if self._stream is None:
             self._stream = _Column(self._schema(message))
         else:
-            self._stream.batches.append(pa.ipc.read_record_batch(message, self._stream.schema))
-        return int(self._reader.tell())
+            batch = pa.ipc.read_record_batch(message, self._stream.schema)
+            batch.validate()
+            self._stream.batches.append(batch)
 
     def _schema(self, message: pa.ipc.Message) -> pa.Schema:
         schema = _schema_of(message.metadata.to_pybytes())
@@ -138,4 +148,7 @@ class _Parser:
 def _schema_of(metadata: bytes) -> pa.Schema:
     """The schema in a message; answers for one column always hold the same one."""
     prefix = struct.pack("<II", 0xFFFFFFFF, len(metadata))
-    return pa.ipc.read_schema(pa.py_buffer(prefix + metadata))
+    schema = pa.ipc.read_schema(pa.py_buffer(prefix + metadata))
+    if not all(isinstance(name, str) for name in schema.names):
+        raise ValueError("a column has no name")  # one that is not UTF-8 is a ValueError by itself
+    return schema

@@ -21,16 +21,20 @@ from xml.etree import ElementTree
 import urllib3
 from vastdb._internal import AWSRequestsAuth, VastdbApi
 
+from tams_gql.model.errors import Unavailable
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.wire.clock import StoreClock
-from tams_gql.store.vast.wire.outcomes import Lost, NotSent, Refused, TooLarge
+from tams_gql.store.vast.wire.outcomes import Lost, NotSent, Refused, Silent, TooLarge
 
 MAX_ANSWER_BYTES = 1 << 30
+MAX_ERROR_BYTES = 1 << 16
 _PIECE = 1 << 20
+_HELPERS = 12  # threads besides those for reads and writes that may call at once
 _CONNECT_SECONDS = 5.0
 _WHOLE_ANSWER = 10  # an answer may take this many times the limit of one wait
 _NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 _BROKEN = (urllib3.exceptions.HTTPError, OSError)
+_SILENT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Api(VastdbApi):  # type: ignore[misc]
         self._clock = clock
         self._wait = config.timeout_seconds
         self._pool = urllib3.PoolManager(
-            maxsize=config.read_threads + config.write_threads + 4,
+            maxsize=config.read_threads + config.write_threads + _HELPERS,
             timeout=urllib3.Timeout(min(_CONNECT_SECONDS, self._wait), self._wait),
             retries=False,
             headers={"user-agent": self.client_sdk_version},
@@ -97,12 +101,16 @@ class Api(VastdbApi):  # type: ignore[misc]
         body = None if data is None else bytes(data)  # type: ignore[call-overload]
         answer = self._sent(method, str(url), body, headers or {})
         try:
-            content = self._read(answer)
+            if answer.status == 200:
+                return Reply(answer.status, answer.headers, self._read(answer, MAX_ANSWER_BYTES))
+            content = self._read(answer, MAX_ERROR_BYTES)
+        except TooLarge:
+            if answer.status == 200:
+                raise
+            content = b""  # what takes so long to say is no error of the cluster's
         except _BROKEN as error:
-            raise Lost(type(error).__name__) from error
-        if answer.status != 200:
-            raise self._refused(answer.status, content)
-        return Reply(answer.status, answer.headers, content)
+            raise _lost(error) from error
+        raise self._refused(answer.status, content)
 
     def _sent(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
@@ -121,9 +129,8 @@ class Api(VastdbApi):  # type: ignore[misc]
                 decode_content=False,
             )
         except _BROKEN as error:
-            # Only the kind of failure: the messages of urllib3 repeat host and path.
-            kind = type(error).__name__
-            raise (NotSent(kind) if _never_sent(error) else Lost(kind)) from error
+            never = _never_sent(error)
+            raise (NotSent(type(error).__name__) if never else _lost(error)) from error
         self._clock.observe(answer.headers.get("Date"), sent, time.time())
         return answer
 
@@ -131,21 +138,19 @@ class Api(VastdbApi):  # type: ignore[misc]
         try:
             root = ElementTree.fromstring(content)
             code, message = root.findtext("Code"), root.findtext("Message")
-        except ElementTree.ParseError:
+        except (ElementTree.ParseError, ValueError, LookupError):  # the latter: odd encodings
             code = message = None
-        shown = message or ""
-        for secret in (self.secret_key, self.access_key):
-            shown = shown.replace(secret, "...")
-        return Refused(status, code or "", shown[:200])
+        return Refused(status, code, message, (self.secret_key, self.access_key))
 
-    def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, answer: urllib3.BaseHTTPResponse, most: int) -> bytes:
         deadline = time.monotonic() + self._wait * _WHOLE_ANSWER
         pieces, size = [], 0
         try:
-            while piece := answer.read(_PIECE):
+            # Not ``read``, which returns when a piece is full, however long that takes.
+            while piece := answer.read1(_PIECE):
                 pieces.append(piece)
                 size += len(piece)
-                if size > MAX_ANSWER_BYTES:
+                if size > most:
                     raise TooLarge
                 if time.monotonic() > deadline:
                     raise TimeoutError("the whole answer took too long")
@@ -154,6 +159,11 @@ class Api(VastdbApi):  # type: ignore[misc]
             raise
         answer.release_conn()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _lost(error: Exception) -> Lost:
+    """Only the kind of failure: the messages of urllib3 repeat host and path."""
+    return (Silent if isinstance(error, _SILENT) else Lost)(type(error).__name__)
 
 
 def _never_sent(error: Exception) -> bool:
@@ -173,9 +183,13 @@ def _tls(endpoint: str, verify: bool | str) -> dict[str, Any]:
         warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
     elif isinstance(verify, str):
         folder = os.path.isdir(verify)  # noqa: PTH112
-        context = ssl.create_default_context(
-            cafile=None if folder else verify, capath=verify if folder else None
-        )
+        try:
+            context = ssl.create_default_context(
+                cafile=None if folder else verify, capath=verify if folder else None
+            )
+        except OSError as error:  # an SSLError is one
+            message = f"no certificate authorities can be read from {verify}"
+            raise Unavailable(message) from error
     return {"ssl_context": context}
 
 

@@ -6,7 +6,7 @@ depends on the cluster, and is the business of ``Locking``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -34,12 +34,15 @@ from tams_gql.store.tables import (
     SEGMENTS,
     Table,
 )
-from tams_gql.store.vast.layout import ROW_ID, Physical, physical_of, stored_name
+from tams_gql.store.vast.layout import LOCK, ROW_ID, USES, Physical, physical_of, stored_name
+from tams_gql.store.vast.lock_values import is_told_of
 from tams_gql.store.vast.reading.reader import View, unique_rows
+from tams_gql.store.vast.uses import NOWHERE, bounds_of_users
 from tams_gql.store.vast.wire.client import Tx
+from tams_gql.store.vast.wire.domains import Within
 from tams_gql.store.vast.writing.locking import IN_ORDER, Locking, Tables
 from tams_gql.store.vast.writing.locks import Lock, lock_of, locks_of_row
-from tams_gql.store.vast.writing.plan import Plan, TableReads, keys_of, parents_of
+from tams_gql.store.vast.writing.plan import Plan, TableReads, keys_of, parents_of, users_of
 from tams_gql.store.vast.writing.required import check_required
 from tams_gql.store.vast.writing.rows import Slot, TableRows
 from tams_gql.store.vast.writing.segments import SegmentChanges
@@ -87,29 +90,57 @@ class Application:
         for added in changes.add_segments:
             self._segments.add(added)
         for refer in changes.refer:
-            self._segments.users[refer.object_id] += refer.by
+            self._segments.refer(refer)
         self._segments.count_users()
         if changes.receipt is not None and self._rows(RECEIPTS).live((changes.receipt.key,)):
             raise Stale(f"the idempotency key {changes.receipt.key} has been used")
 
-    def write(self, position: str, events: pa.RecordBatch | None) -> Committed:
-        """Send the changes, the rows of the events among them, and the receipt of ``position``."""
+    def told_until(self, now_us: int) -> int:
+        """A stamp that those of all events before, of what this change set tells of, do not exceed.
+
+        Rows hold it in their locks. A flow that is made has no row to read: perhaps it has gone a
+        moment ago by a clock that is ahead of ``now_us``, and only the log tells.
+        """
+        made = [each for each in self._told_flows() if not self._slot_of_flow(each).stored]
+        latest = self._tables.latest_us
+        if made:
+            where = (Within("stamped", ((max(now_us, latest + 1), None),)), is_in("flow_id", made))
+            later = self._tx.select(physical_of(EVENTS), ("stamped",), where)
+            latest = max(latest, *later.column("stamped").to_pylist(), 0)
+        return latest
+
+    def write(self, position: str, stamp_us: int, events: pa.RecordBatch | None) -> Committed:
+        """Send the changes, the rows of the events among them, and the receipt of ``position``.
+
+        ``stamp_us`` is that of the events, later than ``told_until``.
+        """
         committed = Committed(position, self.removed)
         if self._changes.receipt is not None:
             self._keep(self._changes.receipt, committed)
         changing = events is not None or self._tables.changed
         locks = self._plan.locks.keys() if changing else ()
         self._locking.before_writing(self._tx, locks, self._tables)
+        for flow_id in self._told_flows():  # whoever tells of it next must come later
+            self._slot_of_flow(flow_id).touched = True
         for rows in self._tables.in_order():
-            for batch in rows.updates():
+            for batch in rows.updates(stamp_us):
                 self._tx.update(rows.physical, batch)
             if (gone := rows.deletion()) is not None:
                 self._tx.delete(rows.physical, gone)
-            if (made := rows.insertion()) is not None:
+            if (made := rows.insertion(stamp_us)) is not None:
                 self._tx.insert(rows.physical, made)
         if events is not None:
             self._tx.insert(physical_of(EVENTS), events)
         return committed
+
+    def _told_flows(self) -> list[str]:
+        """The flows that events tell of, as far as the change set has to do with them."""
+        flows = self._rows(FLOWS).slots
+        named = dict.fromkeys(event.flow_id for event in self.events)
+        return [each for each in named if each is not None and (each,) in flows]
+
+    def _slot_of_flow(self, flow_id: str) -> Slot:
+        return self._rows(FLOWS).slots[(flow_id,)]
 
     # Reading
 
@@ -125,7 +156,8 @@ class Application:
     def _read_by_id(self, table: Table, ids: Collection[Any], wanted: Iterable[str]) -> None:
         """Read rows by their key; those that have been read in this transaction are known."""
         physical, (key,) = physical_of(table), table.key
-        columns = [*dict.fromkeys((key, *sorted(wanted)))]
+        locks = (LOCK,) if is_told_of(physical) else ()
+        columns = [*dict.fromkeys((key, *sorted(wanted), *locks))]
         if unknown := self._view.rows.unknown(physical, ids, (*columns, ROW_ID)):
             self._select_ids(physical, key, columns, unknown)
         found = self._view.rows.rows(physical, ids, (*columns, ROW_ID))
@@ -210,9 +242,10 @@ class Application:
 
     def _delete_found(self, delete: Delete, rows: TableRows) -> int:
         table, physical = delete.table, rows.physical
-        where = [Where(stored_name(table, w.column), w.any_of) for w in delete.where]
+        where = self._where(delete)
         columns = list(table.key)
         columns += {SEGMENTS: ["end_ns"], COLLECTIONS: ["child_id"]}.get(table, [])
+        columns += [LOCK] if is_told_of(physical) else []
         found = self._tx.select(physical, columns, where, row_ids=True)
         # Receipts never change, so those that were found cannot cease to match.
         while table is not RECEIPTS and self._locking.after_finding(
@@ -221,12 +254,25 @@ class Application:
             found = self._tx.select(physical, columns, where, row_ids=True)
         if table is SEGMENTS:
             return self._segments.remove_rows(found)
+        if LOCK in columns:
+            rows.note_locks(found.column(LOCK).to_pylist())
         before = len(rows.deleted)
         for key, row_id in _found(table, found):
             slot = rows.slots.setdefault(key, Slot(row_id, stored=True))
             if slot.row_id == row_id:
                 rows.delete(slot)
         return len(rows.deleted) - before
+
+    def _where(self, delete: Delete) -> Sequence[Where | Within]:
+        """The conditions of a delete, bounded by what objects say of their users."""
+        where = [Where(stored_name(delete.table, w.column), w.any_of) for w in delete.where]
+        if (object_ids := users_of(delete)) is None:
+            return where
+        told: dict[str, str | None] = {}
+        for object_id in object_ids:
+            slot = self._rows(OBJECTS).live((object_id,))
+            told[object_id] = slot.values.get(USES) if slot and slot.values else None
+        return (*where, *bounds_of_users(delete.table, told))
 
     def _update(self, update: Update) -> None:
         rows, width = self._rows(update.table), len(update.table.key)
@@ -237,6 +283,7 @@ class Application:
             changed = dict(zip(update.columns, row[width:], strict=True))
             check_required(update.table, changed)
             rows.change(slot, changed)
+            self._need(update.table, changed)
 
     def _insert(self, insert: Insert) -> None:
         table, rows = insert.table, self._rows(insert.table)
@@ -251,7 +298,16 @@ class Application:
             check_required(table, complete)
             if table is FLOWS:
                 complete |= _NO_COUNTERS
+            if table is OBJECTS:
+                complete[USES] = NOWHERE
             rows.insert(key, complete)
+            self._need(table, given)
+
+    def _need(self, table: Table, given: Mapping[str, Value]) -> None:
+        """Note that an object needs another one."""
+        init = given.get("init_object_id") if table is OBJECTS else None
+        if isinstance(init, str):
+            self._segments.added[init].objects = True
 
     def _keep(self, receipt: Receipt, committed: Committed) -> None:
         response = orjson.loads(receipt.response) | {"removed": committed.removed}

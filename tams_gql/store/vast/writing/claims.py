@@ -16,11 +16,12 @@ import logging
 import secrets
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from tams_gql.model.errors import TamsError
+from tams_gql.model.errors import TamsError, Unavailable
 from tams_gql.store.scan import Op, compare, eq, is_in
 from tams_gql.store.vast.layout import CLAIMS, ROW_ID, rows_to_batch
 from tams_gql.store.vast.wire.client import Gone, OutcomeUnknown, RowConflict, Tx, VastClient
@@ -74,7 +75,8 @@ class Claims:
             tx.commit()
         except OutcomeUnknown as lost:
             # Perhaps they are there, and would be in everybody's way until they expire.
-            client.abandon(lost.txid)
+            with suppress(Unavailable):  # a little later they may be found and removed all the same
+                client.abandon(lost.txid)
             cls(client, locks, owner, row_ids, claimed).withdraw()
             raise Contended from lost
         finally:
@@ -131,6 +133,9 @@ class Claims:
             if mine.num_rows:
                 tx.delete(CLAIMS, mine.column(ROW_ID))
                 tx.commit()
+        except OutcomeUnknown as lost:
+            self.client.abandon(lost.txid)  # it may still be open, with these rows in its hands
+            raise
         finally:
             tx.rollback()
 

@@ -22,7 +22,14 @@ from tams_gql.store.vast.layout import physical_of
 from tams_gql.store.vast.modes import Modes
 from tams_gql.store.vast.reading.reader import View
 from tams_gql.store.vast.reading.row_cache import RowCache
-from tams_gql.store.vast.wire.client import Gone, OutcomeUnknown, RowConflict, Tx, VastClient
+from tams_gql.store.vast.wire.client import (
+    Broken,
+    Gone,
+    OutcomeUnknown,
+    RowConflict,
+    Tx,
+    VastClient,
+)
 from tams_gql.store.vast.writing.apply import Application
 from tams_gql.store.vast.writing.claims import ClaimedBefore, Claims, Contended, MoreClaims
 from tams_gql.store.vast.writing.guards import GuardBeforeReading, Guards, WriteWhatWasRead
@@ -45,6 +52,7 @@ _DOUBLINGS = 5
 _FRESH_SECONDS = 60.0  # an older snapshot is more likely to fail than to save reads
 _OLDEST_SECONDS = 300.0  # readers of the log wait for later events only so long
 _SETTLING_PAUSES = (0.1, 0.5, 2.0)
+_BREAKS = 2  # of connections in which a change set is tried again
 
 
 class Commits:
@@ -124,7 +132,7 @@ class Commits:
     async def _until_committed(self, plan: Plan, taken: Taken | None) -> Committed:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         found: set[Lock] = set()
-        number = 0
+        number = breaks = 0
         while True:
             attempt = partial(self._attempt, plan, taken, frozenset(found))
             taken = None
@@ -137,6 +145,10 @@ class Commits:
                     "the answer of the VAST cluster to a commit was lost, and it cannot be told"
                     " whether the change was made"
                 ) from error
+            except Broken as error:
+                breaks += 1
+                if breaks > _BREAKS or time.monotonic() > deadline:
+                    raise Unavailable(str(error)) from error
             except (RowConflict, Gone, Contended) as error:
                 if time.monotonic() > deadline:
                     raise Stale("others keep changing what this change relies on") from error
@@ -179,8 +191,10 @@ class Commits:
             try:
                 application.decide()
                 events, now_us = application.events, plan.changes.now_us
+                lane.follow(application.told_until(lane.stamp_us))
                 batch = lane.rows(events, now_us) if events else None
-                committed = application.write(self._log.position_with(lane, len(events)), batch)
+                position = self._log.position_with(lane, len(events))
+                committed = application.write(position, lane.stamp_us, batch)
                 if tx.age_seconds > _OLDEST_SECONDS:
                     raise Unavailable("the change took too long to be committed; it is undone")
                 tx.commit()

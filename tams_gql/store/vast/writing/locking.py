@@ -58,6 +58,11 @@ class Tables:
         """Whether there is anything to write."""
         return any(rows.changed for rows in self._by_name.values())
 
+    @property
+    def latest_us(self) -> int:
+        """The latest stamp that what was read has been written with."""
+        return max((rows.latest_us for rows in self._by_name.values()), default=0)
+
     def in_order(self) -> Iterator[TableRows]:
         """All of them, in the order of writing."""
         names = dict.fromkeys(physical_of(table).name for table in IN_ORDER)

@@ -17,11 +17,12 @@ from tams_gql.store.tables import (
     SEGMENTS,
     Table,
 )
-from tams_gql.store.vast.layout import physical_of, stored_name
+from tams_gql.store.vast.layout import USES, physical_of, stored_name
+from tams_gql.store.vast.uses import USER_COLUMNS, named
 from tams_gql.store.vast.writing.locks import Lock, flow_lock, lock_of, locks_of_row
 
 COUNTERS = tuple(column for column in FLOW_COUNTERS.columns if column != "flow_id")
-REFERENCES = ("ref_count", "orphaned")
+REFERENCES = ("ref_count", "orphaned", USES)
 _OBJECT = SEGMENTS.columns.index("object_id")
 
 
@@ -83,6 +84,7 @@ class _Planner:
             width = len(update.table.key)
             for row in update.rows:
                 self._read(update.table, row[:width], written=update.columns)
+            self._need(update.table, (*update.table.key, *update.columns), update.rows)
         for insert in changes.insert:
             for row in insert.rows:
                 locks = locks_of_row(insert.table, insert.columns, row)
@@ -92,6 +94,7 @@ class _Planner:
                     key = tuple(row[insert.columns.index(c)] for c in insert.table.key)
                     self._read(insert.table, key)
                 self._lock(locks)
+            self._need(insert.table, insert.columns, insert.rows)
         for added in changes.add_segments:
             if added.rows:
                 self._count(added.flow_id)
@@ -109,6 +112,8 @@ class _Planner:
         for key in keys_of(delete) or ():
             self._read(delete.table, (key,))
             reads.writes.pop((key,), None)
+        for object_id in users_of(delete) or ():
+            self._read(OBJECTS, (object_id,), needed=(USES,))
         if delete.table is COLLECTIONS:
             self.parents |= dict.fromkeys(parents_of(delete) or ())
             for where in delete.where:
@@ -119,7 +124,14 @@ class _Planner:
         self._read(FLOWS, (flow_id,), needed=COUNTERS, written=COUNTERS)
 
     def _refer(self, object_id: Value) -> None:
-        self._read(OBJECTS, (object_id,), needed=("ref_count",), written=REFERENCES)
+        self._read(OBJECTS, (object_id,), needed=("ref_count", USES), written=REFERENCES)
+
+    def _need(self, table: Table, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
+        """Find the initialisation objects that rows of objects name."""
+        if table is OBJECTS and "init_object_id" in columns:
+            at = columns.index("init_object_id")
+            for init in dict.fromkeys(row[at] for row in rows if row[at] is not None):
+                self._read(OBJECTS, (init,), needed=(USES,), written=(USES,))
 
     def _read(
         self,
@@ -156,6 +168,12 @@ def keys_of(delete: Delete) -> tuple[Value, ...] | None:
 def parents_of(delete: Delete) -> tuple[Value, ...] | None:
     """The collections that a delete empties, or None if its rows have to be searched for."""
     return _named(delete, "parent_id") if delete.table is COLLECTIONS else None
+
+
+def users_of(delete: Delete) -> list[str] | None:
+    """The objects whose users a delete removes, if it names them."""
+    column = USER_COLUMNS.get(delete.table)
+    return None if column is None else named(delete.where, column)
 
 
 def _named(delete: Delete, column: str) -> tuple[Value, ...] | None:

@@ -6,7 +6,6 @@ and kind, so that a change set that fails has written nothing.
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +16,7 @@ import pyarrow as pa
 from tams_gql.store.changes import Row
 from tams_gql.store.records import values
 from tams_gql.store.vast.layout import LOCK, ROW_ID, Physical, rows_to_batch
-
-_LOCK_BITS = 62
-
-
-def new_lock() -> int:
-    """A value for a ``lock`` column; two writers hardly ever write the same one."""
-    return random.getrandbits(_LOCK_BITS)
+from tams_gql.store.vast.lock_values import latest_stamp, lock_at
 
 
 @dataclass(slots=True)
@@ -53,16 +46,24 @@ class TableRows:
         """Ids of more stored rows that go, too many for a slot each."""
         self.more: list[Row] = []
         """More rows that are new, complete and in the order of the columns."""
+        self.latest_us = 0
+        """The latest stamp that the rows which were read have been written with, if it was read."""
 
     def add_read(self, asked: Iterable[Row], found: pa.Table | None, key: Sequence[str]) -> None:
         """Take in what was read: the rows of all the ``asked`` keys that exist."""
-        for each in columns_as_rows(found):
+        rows = columns_as_rows(found)
+        self.note_locks(each.pop(LOCK, None) for each in rows)
+        for each in rows:
             row_id = each.pop(ROW_ID)
             at = tuple(each[column] for column in key)
             if at not in self.slots:
                 self.slots[at] = Slot(row_id, each, stored=True)
         for at in asked:
             self.slots.setdefault(at, Slot())
+
+    def note_locks(self, locks: Iterable[int | None]) -> None:
+        """Take in when rows were written before."""
+        self.latest_us = max(self.latest_us, latest_stamp(locks))
 
     def live(self, key: Row) -> Slot | None:
         """The slot of a row that exists now."""
@@ -102,23 +103,26 @@ class TableRows:
         ids = pa.chunked_array(named + self.gone, self.physical.row_id)
         return ids if len(ids) else None
 
-    def updates(self) -> Iterator[pa.RecordBatch]:
-        """The stored rows that change: one batch wherever their other values are known."""
+    def updates(self, stamp_us: int) -> Iterator[pa.RecordBatch]:
+        """The stored rows that change: one batch wherever their other values are known.
+
+        ``stamp_us`` is that of the events that are written with them.
+        """
         changed = [s for s in self.slots.values() if s.row_id is not None and s.rewritten]
         if not changed:
             return
         union = frozenset().union(*(slot.written for slot in changed))
         if all(slot.values is not None and union <= slot.values.keys() for slot in changed):
-            yield self._update(union, changed)
+            yield self._update(union, changed, stamp_us)
             return
         groups: defaultdict[frozenset[str], list[Slot]] = defaultdict(list)
         for slot in changed:
             groups[frozenset(slot.written)].append(slot)
         for columns, slots in groups.items():
-            yield self._update(columns, slots)
+            yield self._update(columns, slots, stamp_us)
 
-    def insertion(self) -> pa.RecordBatch | None:
-        """The rows that are new."""
+    def insertion(self, stamp_us: int) -> pa.RecordBatch | None:
+        """The rows that are new; ``stamp_us`` as in ``updates``."""
         names = [name for name in self.physical.schema.names if name != LOCK]
         rows = [
             tuple(slot.values.get(name) for name in names)
@@ -126,15 +130,20 @@ class TableRows:
             if slot.values is not None and slot.row_id is None
         ]
         rows += self.more
+        if self.physical.lock:
+            names.append(LOCK)
+            rows = [(*row, lock_at(stamp_us)) for row in rows]
         return rows_to_batch(self.physical, names, rows) if rows else None
 
-    def _update(self, written: frozenset[str], slots: Sequence[Slot]) -> pa.RecordBatch:
+    def _update(
+        self, written: frozenset[str], slots: Sequence[Slot], stamp_us: int
+    ) -> pa.RecordBatch:
         fields = [f for f in self.physical.schema if f.name in written]
         known = [slot.values or {} for slot in slots]
         arrays = [pa.array([row[f.name] for row in known], f.type) for f in fields]
         if self.physical.lock:
             fields.append(self.physical.schema.field(LOCK))
-            arrays.append(pa.array([new_lock()] * len(slots), pa.int64()))
+            arrays.append(pa.array([lock_at(stamp_us) for _ in slots], pa.int64()))
         ids = pa.array([slot.row_id for slot in slots], self.physical.row_id)
         schema = pa.schema([pa.field(ROW_ID, self.physical.row_id), *fields])
         return pa.RecordBatch.from_arrays([ids, *arrays], schema=schema)

@@ -7,7 +7,7 @@ what it reads of a flow's segments stays true until it commits, or it does not c
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tams_gql.model.errors import BadInput
-from tams_gql.store.changes import AddSegments, NewEvent, RemoveSegments, Row, Stale
+from tams_gql.store.changes import AddSegments, NewEvent, Refer, RemoveSegments, Row, Stale
 from tams_gql.store.tables import SEGMENTS
-from tams_gql.store.vast.layout import ROW_ID, physical_of
+from tams_gql.store.vast.layout import ROW_ID, USES, physical_of
 from tams_gql.store.vast.reading.reader import Reader
+from tams_gql.store.vast.uses import Added, with_users
 from tams_gql.store.vast.writing.rows import Slot, TableRows
 from tams_gql.store.vast.writing.timeline import (
     Ends,
@@ -55,6 +56,8 @@ class SegmentChanges:
     ) -> None:
         self.users: Counter[str] = Counter()
         """How many more or fewer users objects have, as far as it is not counted yet."""
+        self.added: defaultdict[str, Added] = defaultdict(Added)
+        """Where objects get users, as far as their rows do not say so yet."""
         self._flows = flows
         self._objects = objects
         self._segments = segments
@@ -195,6 +198,9 @@ class SegmentChanges:
         )
         self._segments.more += added.rows
         self.users.update(str(row[_OBJECT]) for row in added.rows)
+        for row in added.rows:
+            start = int(row[_START] or 0)
+            self.added[str(row[_OBJECT])].segments(added.flow_id, start, start)
         for span in spans:
             insort(self.timeline(added.flow_id).added, span)
 
@@ -213,15 +219,28 @@ class SegmentChanges:
 
     # References
 
+    def refer(self, refer: Refer) -> None:
+        """Take in users that are no segments."""
+        self.users[refer.object_id] += refer.by
+        if refer.by > 0:
+            self.added[refer.object_id].objects = True
+
     def count_users(self) -> None:
-        """Change the objects' numbers of users by what has come up since the last call."""
+        """Change what objects say of their users by what has come up since the last call."""
         for object_id, by in self.users.items():
             slot = self._objects.live((object_id,))
             if slot is not None and slot.values is not None:
                 count = slot.values["ref_count"] + by
                 orphaned = self._now_us if count == 0 else None
                 self._objects.change(slot, {"ref_count": count, "orphaned": orphaned})
+        for object_id, added in self.added.items():
+            slot = self._objects.live((object_id,))
+            if slot is not None and slot.values is not None:
+                told = with_users(slot.values[USES], added)
+                if told != slot.values[USES]:
+                    self._objects.change(slot, {USES: told})
         self.users.clear()
+        self.added.clear()
 
 
 def _first_overlap(taken: Spans, spans: Spans) -> int | None:

@@ -131,6 +131,25 @@ def test_events_follow_those_that_the_process_has_seen(
     assert stamp == NOW + 30 * SECOND + 1
 
 
+def test_events_follow_what_the_transaction_has_read(
+    lanes: Lanes, known: Known, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stamp_after(before_us: int) -> int:
+        with lanes.taken() as lane:
+            lane.follow(before_us)
+            ((_, stamp),) = commit(lane, 1)
+        return stamp - NOW
+
+    far = 300 * SECOND
+    assert stamp_after(0) == 0
+    assert stamp_after(NOW + 5) == 6
+    assert stamp_after(NOW + 2) == 7  # this process has seen more
+    assert stamp_after(NOW + 7 + far) == 8 + far
+    assert not caplog.records
+    assert stamp_after(NOW + 9 + 2 * far) == 9 + far  # a clock has been wrong
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 def test_few_lanes_are_used(lanes: Lanes) -> None:
     with lanes.taken() as a, lanes.taken() as b:
         assert a.id != b.id

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tams_gql.events.feed import EventFeed
-from tams_gql.model.errors import CursorExpired
+from tams_gql.model.errors import CursorExpired, Unavailable
 from tams_gql.store.vast.change_log import log as log_module
 from tams_gql.store.vast.change_log.frontier import LATENESS_SECONDS, START, parse
 from tams_gql.store.vast.config import VastConfig
@@ -101,6 +101,22 @@ async def test_records_of_removals_add_up(
     assert await one.names(await one.log.floor()) == ["5"]
     with pytest.raises(CursorExpired):
         await EventFeed(other.log).read(START.text(), 1)
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_lost_answer_is_in_nobodys_way(
+    one: Process, emulator: Emulator, applied: bool
+) -> None:
+    for number in range(4):
+        await one.commit(str(number), now_us=build.NOW + number)
+    emulator.faults.drop_commit(applied=applied, table="service")
+
+    with pytest.raises(Unavailable, match="could not be trimmed"):
+        await one.log.trim(build.NOW + 2)
+
+    assert not emulator.open_transactions()
+    assert await one.log.trim(build.NOW + 2) == (0 if applied else 2)
+    assert await one.names(await one.log.floor()) == ["2", "3"]
 
 
 async def test_pages_from_which_retention_removes(one: Process) -> None:
