@@ -231,6 +231,12 @@ class Settings(StoreSettings, MediaSettings):
     max_subscriptions: Annotated[int, Note(unit="subscriptions")] = Field(
         10_000, ge=1, le=1_000_000, description="Most open subscriptions of the whole server."
     )
+    max_websockets: Annotated[int, Note(unit="connections")] = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Most open WebSockets of the whole server; more are closed with code 1013.",
+    )
     max_subscriptions_per_connection: Annotated[int, Note(unit="operations")] = Field(
         50, ge=1, le=10_000, description="Most open operations of any kind on one WebSocket."
     )
@@ -290,8 +296,13 @@ class Settings(StoreSettings, MediaSettings):
     @field_validator("host")
     @classmethod
     def _host_is_a_name(cls, host: str) -> str:
+        allowed = "a host name or IP address, such as 127.0.0.1 or ::"
         if not host or any(char.isspace() or char in "/[]@?#" for char in host):
-            raise ValueError("a host name or IP address, such as 127.0.0.1 or ::")
+            raise ValueError(allowed)
+        try:
+            host.encode("idna")  # what looking it up does first
+        except UnicodeError:
+            raise ValueError(allowed) from None
         return host
 
     @field_validator("public_url")

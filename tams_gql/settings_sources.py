@@ -166,13 +166,15 @@ def _add_file(layers: _Layers) -> None:
 def _add_environment(model: type[BaseSettings], layers: _Layers) -> None:
     for name, value in EnvSettingsSource(model)().items():
         layers.put(name, value, _Origin(env_name(name)))
-    known = {env_name(name) for name in model.model_fields}
-    known |= {f"{env_name(name)}_FILE" for name in _secrets(model)}
-    known |= {CONFIG_FILE, *_CLIENT_KEYS}
+    fields = {env_name(name) for name in model.model_fields}
+    others = {f"{env_name(name)}_FILE" for name in _secrets(model)} | {CONFIG_FILE, *_CLIENT_KEYS}
     for key in sorted(os.environ):
         upper = key.upper()
-        if upper.startswith(PREFIX) and not upper.startswith(_TEST_PREFIX) and upper not in known:
-            layers.problems.append(f"{key}: unknown setting{_did_you_mean(upper, known)}")
+        # Fields are read in upper and lower case, the other variables as they are written here.
+        known = upper in fields or key in others or upper.startswith(_TEST_PREFIX)
+        if upper.startswith(PREFIX) and not known:
+            close = _did_you_mean(upper, fields | others)
+            layers.problems.append(f"{key}: unknown setting{close}")
 
 
 def _add_secret_files(model: type[BaseSettings], layers: _Layers) -> None:
@@ -225,8 +227,9 @@ def _explain(model: type[BaseSettings], layers: _Layers, refused: ValidationErro
 def _inner_problem(error: ErrorDetails) -> str:
     """What is wrong with a field inside a setting, without its value."""
     place = list(error["loc"])
-    if "credentials" in place[:-1]:
-        del place[place.index("credentials") + 1]  # the kind, which is no part of the name
+    for choice in ("credentials", "url_signer"):
+        if choice in place[:-1]:
+            del place[place.index(choice) + 1]  # the kind, which is no part of the name
     known = {"extra_forbidden": "unknown field", "missing": "must be given"}
     text = error["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, place))}: {known.get(error['type'], text[:1].lower() + text[1:])}"

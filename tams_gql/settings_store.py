@@ -15,6 +15,8 @@ from tams_gql.settings_sources import Note, env_name
 _NEEDED_BY_VAST = ("vast_endpoints", "vast_access_key", "vast_secret_key", "vast_bucket")
 _ENDPOINTS = "none, or URLs such as http://vast.example.com:80 without a path, separated by commas"
 _BUCKET = "a bucket's name"
+_DIRECTORY = "a directory, or a path where one can be made"
+_AUTHORITIES = "true, false, or a file of CAs (PEM)"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SWITCHES = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
@@ -50,6 +52,18 @@ def is_base_url(url: str) -> bool:
     )
 
 
+def absolute(path: Path, allowed: str) -> Path:
+    """Make a path absolute, once and for all; ``ValueError`` if no file can have it."""
+    try:
+        path = path.expanduser().absolute()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as refused:
+        # An unknown home, a name that is too long, a directory that is closed to this user, U+0000.
+        reason = refused.strerror if isinstance(refused, OSError) else str(refused)
+        raise ValueError(f"{allowed}; {str(reason).rstrip('.')}") from None
+    return path
+
+
 def _switch(value: object) -> object:
     return _SWITCHES.get(value.lower(), value) if isinstance(value, str) else value
 
@@ -57,7 +71,7 @@ def _switch(value: object) -> object:
 class StoreSettings(BaseSettings):
     """Where the catalog is kept, and how."""
 
-    data_dir: Annotated[Path, Note(allowed="a directory, or a path where one can be made")] = Field(
+    data_dir: Annotated[Path, Note(allowed=_DIRECTORY)] = Field(
         Path(".data"),
         description="Directory of the embedded catalog and the local media; relative paths start "
         "at the working directory.",
@@ -98,7 +112,7 @@ class StoreSettings(BaseSettings):
         4, ge=1, le=64, description="Commits to the cluster at once, in this process."
     )
     vast_verify_tls: Annotated[
-        bool | Path, BeforeValidator(_switch), Note(allowed="true, false, or a file of CAs (PEM)")
+        bool | Path, BeforeValidator(_switch), Note(allowed=_AUTHORITIES)
     ] = Field(
         True, description="Check the cluster's certificate; a file names the only CAs to trust."
     )
@@ -133,7 +147,7 @@ class StoreSettings(BaseSettings):
     @classmethod
     def _data_dir_is_absolute(cls, path: Path) -> Path:
         # Made absolute once, so that a later change of the working directory changes nothing.
-        path = path.expanduser().absolute()
+        path = absolute(path, _DIRECTORY)
         if path.exists() and not path.is_dir():
             raise ValueError("a directory; this is a file")
         return path
@@ -167,9 +181,9 @@ class StoreSettings(BaseSettings):
     def _authorities_are_a_file(cls, verify: bool | Path) -> bool | Path:
         if isinstance(verify, bool):
             return verify
-        path = verify.expanduser().absolute()
+        path = absolute(verify, _AUTHORITIES)
         if not path.is_file():
-            raise ValueError("true, false, or a file of CAs (PEM); there is no such file")
+            raise ValueError(f"{_AUTHORITIES}; there is no such file")
         return path
 
     @field_validator("store")

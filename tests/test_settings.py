@@ -242,6 +242,39 @@ def test_the_data_directory_is_absolute_and_no_file(tmp_path: Path) -> None:
     assert _problems(data_dir="file") == ["--data-dir='file': must be a directory; this is a file"]
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("~nobody-of-this-name/x", "Could not determine home directory"),
+        ("a" * 300, "File name too long"),
+    ],
+)
+def test_a_path_that_cannot_be_is_a_problem_like_others(path: str, reason: str) -> None:
+    shown = repr(path) if len(path) < 80 else f"{repr(path)[:80]}..."
+    assert _problems(data_dir=path, vast_verify_tls=path) == [
+        f"--data-dir={shown}: must be a directory, or a path where one can be made; {reason}",
+        f"--vast-verify-tls={shown}: must be true, false, or a file of CAs (PEM); {reason}",
+    ]
+
+
+@pytest.mark.parametrize("host", ["a..example", f"{'a' * 64}.example", "xn--a..b"])
+def test_a_host_that_could_not_be_looked_up_is_refused(host: str) -> None:
+    assert _problems(host=host, public_url="http://a.example") == [
+        f"--host={host!r}: must be a host name or IP address, such as 127.0.0.1 or ::"
+    ]
+
+
+@pytest.mark.parametrize("key", ["tams_config_file", "Tams_Vast_Secret_Key_File"])
+def test_a_variable_that_is_read_in_capitals_only_is_not_overlooked(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv(key, "/x")
+    assert _problems() == [f"{key}: unknown setting; did you mean {key.upper()}?"]
+    monkeypatch.delenv(key)
+    monkeypatch.setenv("tams_port", "8123")
+    assert load_settings().port == 8123
+
+
 @given(
     smallest=st.integers(30, 604_800),
     objects=st.integers(300, 31_536_000),

@@ -23,15 +23,15 @@ def examine_media(folder: Path) -> Iterator[Finding]:
 
 
 def _writable(folder: Path) -> Finding:
-    place = next(p for p in (folder, *folder.parents) if p.exists())
     try:
+        place = next(p for p in (folder, *folder.parents) if p.exists())
         with tempfile.NamedTemporaryFile(dir=place, prefix=".doctor-") as written:
             written.write(b"written to see whether it can be")
             written.flush()
             os.fsync(written.fileno())
         free = shutil.disk_usage(place).free
     except OSError as refused:
-        text = f"{place} cannot be written: {refused.strerror}"
+        text = f"{folder} cannot be written: {refused.strerror}"
         return Finding("media folder", Status.FAILED, text, "uploads will fail")
     facts = {"folder": str(folder), "exists": place == folder, "free_bytes": free}
     text = f"{folder} is writable" if place == folder else f"{folder} can be made"

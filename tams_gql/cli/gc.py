@@ -12,7 +12,7 @@ import orjson
 
 from tams_gql.cli.options import settings_options, settings_or_exit
 from tams_gql.logs import configure_logs
-from tams_gql.model.errors import TamsError
+from tams_gql.model.errors import TamsError, Unavailable
 from tams_gql.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def gc(dry_run: bool, as_json: bool, **options: object) -> None:
     settings = settings_or_exit(options)
     configure_logs(settings.log_level, settings.log_format)
     try:
+        _refuse_to_make_a_catalog(settings, dry_run=dry_run)
         report = asyncio.run(_collect(settings, dry_run))
     except (TamsError, OSError) as refused:
         click.echo(f"tams-gql: {refused}", err=True)
@@ -41,6 +42,23 @@ def gc(dry_run: bool, as_json: bool, **options: object) -> None:
     else:
         _print(report, dry_run)
     sys.exit(1 if report.failed.jobs and not dry_run else 0)
+
+
+def _refuse_to_make_a_catalog(settings: Settings, *, dry_run: bool) -> None:
+    """Raise ``Unavailable`` where opening the catalog would make it, or upgrade it on a trial.
+
+    A data directory that is misspelt holds nothing that could be removed.
+    """
+    from tams_gql.store_choice import versions
+
+    found, needed = versions(settings)
+    if found == 0:
+        raise Unavailable(f"there is no catalog: {settings.catalog_place}")
+    if dry_run and found != needed:
+        raise Unavailable(
+            f"the catalog has schema version {found}, this program needs {needed}:"
+            " run `tams-gql migrate` first"
+        )
 
 
 async def _collect(settings: Settings, dry_run: bool) -> GcReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ EXIT_INTERRUPTED = 130
 
 _LONGEST_SEGMENT = 3600
 _GOODBYE_SECONDS = 1.0
+_NUMBER = re.compile(r"[+-]?[0-9]{0,18}(\.[0-9]{0,18}|/[0-9]{1,18})?")
 
 
 class _Seconds(click.ParamType[Fraction]):
@@ -48,7 +50,8 @@ class _Seconds(click.ParamType[Fraction]):
     ) -> Fraction:
         """Read the number; fails as a usage error."""
         try:
-            seconds = Fraction(str(value))
+            # Of "1e999999999" a fraction would be as long as that.
+            seconds = Fraction(str(value) if _NUMBER.fullmatch(str(value)) else "")
         except (ValueError, ZeroDivisionError):
             self.fail(
                 f"{value!r} is not a number of seconds such as 2, 2.5 or 1001/500", param, ctx

@@ -25,18 +25,20 @@ def worker(**options: object) -> None:
 
     Any number of workers and servers may do so for one catalog. It reclaims objects, deletes bytes,
     makes copies, keeps the change log short and checks stored objects. Exit codes: 0 stopped, 1
-    could not start, 2 wrong settings.
+    could not start or broke off, 2 wrong settings.
     """
     settings = settings_or_exit(options)
     configure_logs("debug" if settings.debug else settings.log_level, settings.log_format)
     try:
-        asyncio.run(_work(settings))
+        done = asyncio.run(_work(settings))
     except (TamsError, OSError) as refused:
         _logger.error("cannot start: %s", refused)
-        sys.exit(1)
+        done = False
+    sys.exit(0 if done else 1)
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings) -> bool:
+    """Work until a signal comes; False if the work ended by itself, so that someone restarts it."""
     from tams_gql.opening import duties, open_services
     from tams_gql.resolvers.worker import keep_working
 
@@ -47,7 +49,13 @@ async def _work(settings: Settings) -> None:
     async with open_services(settings) as services:
         _logger.info("tams-gql %s works for %s", __version__, settings.catalog_place)
         work = asyncio.create_task(keep_working(services, duties(settings)))
-        await stop.wait()
+        waiting = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            waiting.cancel()
+            _logger.error("the background work broke off", exc_info=work.exception())
+            return False
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
     _logger.info("stopped")
+    return True

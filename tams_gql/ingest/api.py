@@ -173,6 +173,7 @@ class Catalog:
         while waiting:
             refused = self._register_once(flow_id, waiting)
             again = [waiting[index] for index, error in refused if isinstance(error, Unavailable)]
+            problems = [error for _, error in refused if isinstance(error, Unavailable)]
             for index, error in refused:
                 if isinstance(error, Unavailable):
                     continue
@@ -181,7 +182,7 @@ class Catalog:
                     raise error
             failures += 1
             if again:
-                self.transport.back_off(failures, refused[0][1])
+                self.transport.back_off(failures, problems[0])
             waiting = again
 
     def _register_once(

@@ -31,7 +31,8 @@ def bit_rates(segments: Sequence[tuple[int, int]], target: Fraction) -> BitRates
     peak = 0
     for begin in range(len(segments)):
         size = duration = 0
-        for segment_size, segment_duration in segments[begin:]:
+        for at in range(begin, len(segments)):
+            segment_size, segment_duration = segments[at]
             if duration and duration + segment_duration > longest:
                 break
             size, duration = size + segment_size, duration + segment_duration

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +26,9 @@ from tams_gql.ingest.progress import Observer
 from tams_gql.ingest.transport import Cancelled, shown_url
 from tams_gql.ingest.upload import Uploader, with_init_object
 from tams_gql.model.time import TimeRange
+
+_SHORTEST_PAUSE = 0.05
+_LONGEST_PAUSE = 60.0
 
 _Carried = tuple[str, tuple[str, ...]]
 
@@ -234,15 +238,15 @@ class _Ingest:
     def _wait(self) -> None:
         """Wait for the live playlists to grow: their target duration, or half when they did not."""
         stop = self._catalog.transport.stop
-        pause = min(track.playlist.target_duration for track in self._tracks)
-        if stop.wait(float(pause)):
+        pause = _pause(min(track.playlist.target_duration for track in self._tracks))
+        if stop.wait(pause):
             raise Cancelled
         while True:
             for track in self._tracks:
                 self._reload(track)
             if any(t.fresh() or t.playlist.ended for t in self._tracks):
                 return
-            if stop.wait(float(pause / 2)):
+            if stop.wait(pause / 2):
                 raise Cancelled
 
     def _reload(self, track: _Track) -> None:
@@ -262,6 +266,11 @@ def _chosen(master: MasterPlaylist) -> dict[str, str]:
     if audio is not None:
         chosen["audio"] = audio.uri
     return chosen
+
+
+def _pause(target: Fraction) -> float:
+    """Seconds between two looks at a live playlist; some say 0 of segments below half a second."""
+    return min(max(float(target), _SHORTEST_PAUSE), _LONGEST_PAUSE) if target else 1.0
 
 
 def _length(timerange: TimeRange) -> int:

@@ -16,6 +16,7 @@ from tams_gql.ingest.flows import FlowSpec, Member, Tags
 from tams_gql.ingest.hls_segment import ScannedSegment, container_mapping
 from tams_gql.ingest.hls_source import identity_of
 from tams_gql.ingest.ids import IdMaker
+from tams_gql.ingest.naming import as_text
 from tams_gql.ingest.options import IngestOptions
 from tams_gql.ingest.scan import StreamScan
 from tams_gql.ingest.transport import shown_url
@@ -35,7 +36,7 @@ class HlsNaming:
 
     def __init__(self, url: str, options: IngestOptions) -> None:
         self._ids = IdMaker(options.namespace, identity_of(url), options.start_ns)
-        self._label = options.label or _label(url)
+        self._label = as_text(options.label or _label(url))
         self._tags: Tags = {"ingested_by": ["tams-gql"], **_origin(url)}
 
     def flow_id(self, part: str) -> str:

@@ -142,7 +142,7 @@ class _Reader:
         tag, _, value = line.partition(":")
         match tag:
             case "#EXT-X-TARGETDURATION":
-                self.target = Fraction(value)
+                self.target = _number(value)
             case "#EXT-X-MEDIA-SEQUENCE":
                 self.sequence = int(value)
             case "#EXT-X-DISCONTINUITY-SEQUENCE":
@@ -241,3 +241,10 @@ def _seconds(value: str) -> Fraction:
     if found is None:
         raise ValueError(value)
     return Fraction(found[0])
+
+
+def _number(value: str) -> Fraction:
+    # Fraction alone would take "1e999999999", and be as long as that.
+    if not _NUMBER.fullmatch(value):
+        raise ValueError(value)
+    return Fraction(value)

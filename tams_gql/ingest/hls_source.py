@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from tams_gql.ingest.errors import UnusableMedia
 from tams_gql.ingest.hls_playlist import (
@@ -19,7 +20,7 @@ from tams_gql.ingest.hls_playlist import (
     Resource,
     parse_playlist,
 )
-from tams_gql.ingest.transport import Cancelled, Transport, shown_url
+from tams_gql.ingest.transport import Cancelled, Transport, is_address, shown_url
 
 _BLOCK_BYTES: Final = 1 << 20
 _LARGEST_PLAYLIST: Final = 64 << 20
@@ -27,7 +28,7 @@ _LARGEST_PLAYLIST: Final = 64 << 20
 
 def is_playlist(text: str) -> bool:
     """Whether an input named ``text`` is to be read as HLS: an address, or an HLS playlist."""
-    if urlsplit(text).scheme in ("http", "https"):
+    if _is_web(text):
         return True
     path = Path(text)
     if path.suffix.lower() in (".m3u8", ".m3u"):
@@ -37,9 +38,18 @@ def is_playlist(text: str) -> bool:
     return False
 
 
+def _is_web(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://"))
+
+
 def playlist_url(text: str) -> str:
-    """The address of an input: itself, or the file URL of a path."""
-    if urlsplit(text).scheme in ("http", "https"):
+    """The address of an input: itself, or the file URL of a path.
+
+    Raises ``UnusableMedia`` when it is an address that cannot be.
+    """
+    if _is_web(text):
+        if not is_address(text):
+            raise UnusableMedia(shown_url(text), "is not an http(s) address")
         return text
     return Path(text).resolve().as_uri()
 
@@ -82,7 +92,8 @@ class HlsSource:
         if urlsplit(url).scheme == "file":
             content = self._read_file(Resource(url), _LARGEST_PLAYLIST)
         else:
-            content = self._transport.get(url)
+            # Addresses in a playlist are relative to where redirects have led.
+            content, url = self._transport.get_at(url)
         return parse_playlist(content.decode("utf-8", errors="replace"), url)
 
     def media_playlist(self, url: str) -> MediaPlaylist:
@@ -105,6 +116,10 @@ class HlsSource:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
+            except BaseException:
+                if waiting:
+                    self._transport.abort()  # else what hangs would hold up the end
+                raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
@@ -149,7 +164,7 @@ class HlsSource:
     def _open_file(self, resource: Resource) -> IO[bytes]:
         if not self._local:
             raise UnusableMedia(self._source, "a playlist from the network points to a local file")
-        path = Path(unquote(urlsplit(resource.uri).path))
+        path = Path(os.fsdecode(unquote_to_bytes(urlsplit(resource.uri).path)))
         try:
             return path.open("rb")
         except OSError as error:

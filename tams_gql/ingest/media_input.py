@@ -38,9 +38,11 @@ def open_media(source: str, content: Path | IO[bytes]) -> InputContainer:
     Raises ``UnusableMedia`` when it is missing, unreadable, no media, or a truncated file whose
     index points past its end.
     """
+    # FFmpeg would take what stands before a colon in "Part 1: Dawn.mp4" for a protocol.
+    opened = content.absolute() if isinstance(content, Path) else content
     with media_errors(source):
         # "file" alone: a crafted file must not make FFmpeg open network addresses.
-        container = av.open(content, mode="r", options={"protocol_whitelist": "file"})
+        container = av.open(opened, mode="r", options={"protocol_whitelist": "file"})
     try:
         if container.format.name in _NOT_MEDIA:
             raise UnusableMedia(source, "is not a media file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,11 @@ from tams_gql.ingest.ids import IdMaker, file_identity
 from tams_gql.ingest.options import IngestOptions
 from tams_gql.ingest.plan import StreamPlan
 from tams_gql.ingest.scan import StreamScan
+
+
+def as_text(name: str) -> str:
+    """A file name or argument as text; what is not UTF-8 in it becomes U+FFFD, as JSON needs."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 class Naming(Protocol):
@@ -27,10 +33,10 @@ class FileNaming:
 
     def __init__(self, path: Path, options: IngestOptions) -> None:
         self._ids = IdMaker(options.namespace, file_identity(path), options.start_ns)
-        self._label = options.label or path.stem
+        self._label = as_text(options.label or path.stem)
         self._container: Container = options.container
         self._duration: Fraction = options.duration
-        self._tags: Tags = {"ingested_by": ["tams-gql"], "file_name": [path.name]}
+        self._tags: Tags = {"ingested_by": ["tams-gql"], "file_name": [as_text(path.name)]}
 
     def name(self, streams: Sequence[StreamPlan]) -> list[FlowSpec]:
         """See ``Naming``. A file with one stream gets no multi flow."""

@@ -68,6 +68,8 @@ class Lines(Silent):
         self._print(summary)
 
     def _print(self, text: str) -> None:
+        # A file's name may hold what cannot be written.
+        text = text.encode("utf-8", "replace").decode("utf-8")
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -91,6 +93,7 @@ class Bar(Lines):
     def begin(self, title: str, total: int | None) -> None:
         """See ``Observer``."""
         self._bytes = 0
+        title = title.encode("utf-8", "replace").decode("utf-8")
         self._task = self._progress.add_task(title, total=total, size="")
         self._progress.start()
 

@@ -7,15 +7,19 @@ pauses; anything else is final. Signed URLs and credentials never get into a mes
 from __future__ import annotations
 
 import random
+import re
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
+from weakref import WeakSet
 
 import httpx
 
@@ -40,6 +44,9 @@ _BY_CODE: Final[dict[str, type[TamsError]]] = {
 }
 
 _BLOCK_BYTES: Final = 1 << 18
+_LONGEST_SUMMARY: Final = 200
+_LARGEST_GET: Final = 64 << 20
+_TOKEN: Final = re.compile("[!-~]+")
 
 _T = TypeVar("_T")
 
@@ -74,10 +81,23 @@ class Retry:
 
 def shown_url(url: str) -> str:
     """``url`` without credentials, query and fragment, for messages and tags."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "a malformed URL"  # whatever is in it, a password perhaps
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def is_address(url: str) -> bool:
+    """Whether ``url`` is an http or https address that could be called."""
+    try:
+        parts, parsed = urlsplit(url), httpx.URL(url)
+        parts.port  # noqa: B018 (reading it checks it)
+        parsed.host.encode("idna")  # what looking it up does
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return parts.scheme in ("http", "https") and bool(parsed.host)
 
 
 def error_of(answer: Mapping[str, Any]) -> TamsError:
@@ -105,11 +125,19 @@ class Transport:
         timeout: float = 60,
     ) -> None:
         base = base_url.rstrip("/").removesuffix("/graphql")
-        if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
+        if not is_address(base):
             raise BadInput(f"url {shown_url(base_url)!r} is not an http(s) address", field="url")
+        if token and not _TOKEN.fullmatch(token):
+            # Said here and without the token; the client's own message would show it.
+            raise BadInput(
+                "token holds characters that no HTTP header can, a line break perhaps",
+                field="token",
+            )
         self._endpoint = f"{base}/graphql"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._retry = retry or Retry()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._hooks = {"trace": self._connected}
         self.stop = stop or threading.Event()
         self._client = httpx.Client(
             verify=_tls(),
@@ -128,12 +156,28 @@ class Transport:
     ) -> None:
         self._client.close()
 
+    def abort(self) -> None:
+        """Stop, and break off the calls of other threads, whose server may never answer."""
+        self.stop.set()
+        for open_socket in list(self._sockets):
+            with suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
+
+    def _connected(self, event: str, info: Mapping[str, Any]) -> None:
+        # A hook of HTTPX: closing a client does not wake those who wait for an answer.
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._sockets.add(info["return_value"].get_extra_info("socket"))
+            if self.stop.is_set():
+                self.abort()
+
     def graphql(self, document: str, variables: Mapping[str, object]) -> dict[str, Any]:
         """Run one operation and return its ``data``; raises the ``TamsError`` of its error."""
         body = {"query": document, "variables": variables}
 
         def call() -> dict[str, Any]:
-            response = self._client.post(self._endpoint, json=body, headers=self._headers)
+            response = self._client.post(
+                self._endpoint, json=body, headers=self._headers, extensions=self._hooks
+            )
             return self._data(response)
 
         return self._persist(call, shown_url(self._endpoint))
@@ -164,21 +208,36 @@ class Transport:
                 url,
                 content=_blocks(path, offset, size),
                 headers={**headers, "Content-Length": str(size)},
+                extensions=self._hooks,
             )
             if response.status_code in (401, 403, 410):
                 raise UrlExpired
-            _refuse_status(response, f"upload to {shown_url(url)}")
+            _refuse_status(response, f"upload to {shown_url(url)}", _summary(response))
 
         self._persist(call, shown_url(url))
 
     def get(self, url: str) -> bytes:
         """Download something small."""
-        url = urljoin(self._endpoint, url)
+        return self.get_at(url)[0]
 
-        def call() -> bytes:
-            response = self._client.get(url, follow_redirects=True)
-            _refuse_status(response, shown_url(url))
-            return response.content
+    def get_at(self, url: str) -> tuple[bytes, str]:
+        """Download something small; its bytes and the address that redirects have led to.
+
+        Raises ``LimitExceeded`` when it has more than 64 MiB.
+        """
+        url = _checked(urljoin(self._endpoint, url))
+
+        def call() -> tuple[bytes, str]:
+            content = bytearray()
+            with self._client.stream(
+                "GET", url, follow_redirects=True, extensions=self._hooks
+            ) as response:
+                _refuse_status(response, shown_url(url))
+                for block in response.iter_bytes(_BLOCK_BYTES):
+                    content += block
+                    if len(content) > _LARGEST_GET:
+                        raise LimitExceeded(f"{shown_url(url)} has more than {_LARGEST_GET} bytes")
+                return bytes(content), str(response.url)
 
         return self._persist(call, shown_url(url))
 
@@ -187,13 +246,18 @@ class Transport:
 
         ``byte_range`` is (offset, size) of the part that is wanted.
         """
+        _checked(url)
         begin = target.tell()
 
         def call() -> None:
             target.seek(begin)
             target.truncate()
             with self._client.stream(
-                "GET", url, headers=_range_header(byte_range), follow_redirects=True
+                "GET",
+                url,
+                headers=_range_header(byte_range),
+                follow_redirects=True,
+                extensions=self._hooks,
             ) as response:
                 _refuse_status(response, shown_url(url))
                 skip, left = 0, None
@@ -219,6 +283,10 @@ class Transport:
                 return call()
             except Unavailable as error:
                 problem: TamsError = error
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):  # of a redirect
+                raise BadInput(f"{where} is not an http(s) address", field="url") from None
+            except httpx.TooManyRedirects:
+                raise BadInput(f"{where} redirects in a circle", field="url") from None
             except httpx.TransportError as error:
                 reason = str(error) or type(error).__name__
                 problem = Unavailable(f"{where} cannot be reached: {reason}")
@@ -232,10 +300,27 @@ class Transport:
         self.stop.wait(self._retry.pause(failures))
 
 
-def _refuse_status(response: httpx.Response, where: str) -> None:
+def _checked(url: str) -> str:
+    # A playlist may name anything.
+    if not is_address(url):
+        raise BadInput(f"{shown_url(url)} is not an http(s) address", field="url")
+    return url
+
+
+def _summary(response: httpx.Response) -> str:
+    """What the server says in the body of a refusal (TAMS error object), as the end of a line."""
+    try:
+        found = response.json()
+    except ValueError:
+        return ""
+    summary = found.get("summary") if isinstance(found, dict) else None
+    return f": {summary[:_LONGEST_SUMMARY]}" if isinstance(summary, str) else ""
+
+
+def _refuse_status(response: httpx.Response, where: str, summary: str = "") -> None:
     status = response.status_code
     if status >= 500 or status in (408, 429):
-        raise Unavailable(f"{where} answered {status}")
+        raise Unavailable(f"{where} answered {status}{summary}")
     if status == 401:
         raise Unauthenticated(f"{where} asks for credentials")
     if status == 403:
@@ -243,7 +328,7 @@ def _refuse_status(response: httpx.Response, where: str) -> None:
     if status == 404:
         raise NotFound(f"{where} does not exist")
     if status >= 300:
-        raise BadInput(f"{where} answered {status}")
+        raise BadInput(f"{where} answered {status}{summary}")
 
 
 def _range_header(byte_range: tuple[int, int] | None) -> dict[str, str]:

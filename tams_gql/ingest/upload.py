@@ -124,7 +124,7 @@ class Uploader:
     ) -> None:
         if error is not None:
             self._failed.set()
-            self._catalog.transport.stop.set()  # else retries would hold up the end
+            self._catalog.transport.abort()  # else what hangs, and retries, would hold up the end
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _queue(self, flow_id: str) -> _Queue:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,32 @@ from tams_gql.store.embedded import doctor as embedded_doctor
 from tams_gql.store.embedded import migrate
 from tams_gql.store.embedded.migrate import latest_version
 from tams_gql.store.tables import TABLES
+
+_AS_ANOTHER_USER = """
+import encodings.idna, os, sys
+import orjson
+from tams_gql import store_choice
+from tams_gql.cli import doctor, doctor_media, doctor_s3, main
+from tams_gql.store.embedded import doctor as examining
+from tams_gql.store.embedded.migrate import latest_version
+latest_version()  # reads the program's own files, which may be out of reach below
+if os.getuid() == 0:
+    os.setuid(65534)  # permissions do not bind the superuser
+else:
+    os.chmod(sys.argv[1], 0)
+main(["doctor", "--json", "--data-dir", sys.argv[1]])
+"""
+
+
+@pytest.fixture
+def shared_directory() -> Iterator[Path]:
+    """A directory that other users can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+        for below in directory.iterdir():
+            below.chmod(0o700)
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +186,21 @@ def test_a_media_folder_that_cannot_be_written_fails(data: Path) -> None:
     code, checks = _examined(data)
     assert code == 1
     assert checks["media folder"]["text"] == f"{data / 'media'} cannot be written: Not a directory"
+
+
+def test_a_directory_of_another_user_is_named(shared_directory: Path) -> None:
+    closed = shared_directory / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "media").mkdir()
+    command = [sys.executable, "-c", _AS_ANOTHER_USER, str(closed)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+    failed = [name for name, check in checks.items() if check["status"] == "failed"]
+    assert failed == ["file system", "catalog", "media folder", "media secret"]
+    assert checks["file system"]["text"] == f"{closed} cannot be written by this user"
+    file = closed / "catalog.sqlite3"
+    assert checks["catalog"]["text"] == f"{file} cannot be reached: Permission denied"
 
 
 def test_a_broken_secret_fails_and_an_open_one_is_a_warning(data: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from click.testing import CliRunner
 from tams_gql.cli import main
 from tams_gql.opening import open_services
 from tams_gql.settings import Settings
+from tams_gql.store.embedded import check, migrate
+from tams_gql.store.embedded.migrate import latest_version
 from tests.lifecycle.orphans import fill, state
 
 
@@ -76,6 +80,29 @@ def test_the_command(tmp_path: Path) -> None:
         0,
         "0 lapsed objects of 0 bytes went\n0 stored objects of 0 bytes were to be deleted\n",
     )
+
+
+@pytest.mark.usefixtures("_logs_as_before")
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_misspelt_data_directory_is_not_made(tmp_path: Path, options: list[str]) -> None:
+    place = tmp_path / "tpyo"
+    done = CliRunner().invoke(main, ["gc", "--data-dir", str(place), *options])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == f"tams-gql: there is no catalog: {place / 'catalog.sqlite3'}\n"
+    assert not place.exists()
+
+
+@pytest.mark.usefixtures("_logs_as_before")
+def test_a_trial_does_not_upgrade_the_catalog(tmp_path: Path) -> None:
+    file = Settings(data_dir=tmp_path).catalog_file
+    migrate(file)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    done = CliRunner().invoke(main, ["gc", "--data-dir", str(tmp_path), "--dry-run"])
+    assert done.exit_code == 1
+    assert "has schema version 1" in done.stderr
+    assert check(file) == (1, latest_version())
+    assert not (tmp_path / "media").exists()
 
 
 @pytest.mark.usefixtures("_logs_as_before")

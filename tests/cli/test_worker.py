@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 import time
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from tams_gql.cli import main
 from tams_gql.opening import open_services
 from tams_gql.settings import Settings
 from tests.lifecycle.orphans import fill, state
 from tests.processes import Process
 from tests.waiting import PATIENCE_SECONDS, eventually
+
+
+def test_a_worker_whose_work_breaks_off_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("no thread to be had")
+
+    monkeypatch.setattr("tams_gql.resolvers.worker.keep_working", broken)
+    monkeypatch.setattr("tams_gql.cli.worker.configure_logs", lambda *_: None)
+    with caplog.at_level(logging.ERROR):
+        done = CliRunner().invoke(main, ["worker", "--data-dir", str(tmp_path / "d")])
+    assert done.exit_code == 1
+    (record,) = caplog.records
+    assert record.message == "the background work broke off"
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "no thread to be had"
 
 
 def files_of(data_dir: Path) -> int:

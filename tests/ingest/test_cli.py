@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +142,40 @@ def test_a_codec_that_does_not_fit_is_named(
     )
 
 
+@pytest.mark.parametrize("url", ["http://[bad/x.m3u8", "http://127.0.0.1:99999/x.m3u8"])
+def test_a_wrong_address_of_a_playlist_is_one_line(url: str, fake: FakeCatalog) -> None:
+    result = run(fake, url)
+    assert result.exit_code == 1
+    assert result.stderr == "tams-gql ingest: a malformed URL: is not an http(s) address\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        (b"Interview: part 1.m4a", "Interview: part 1"),
+        (b"file:x.m4a", "file:x"),
+        (b"100% of it?#.m4a", "100% of it?#"),
+        (b"caf\xe9.m4a", "caf\ufffd"),
+    ],
+)
+def test_names_of_files_may_be_anything(
+    name: bytes,
+    label: str,
+    fake: FakeCatalog,
+    media: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path(os.fsdecode(name))
+    file.write_bytes(media("sound.m4a").read_bytes())
+    result = run(fake, file)
+    assert (result.exit_code, result.stderr) == (0, "")
+    [flow] = fake.flows.values()
+    assert flow["label"] == f"{label} (audio)"
+    assert {"name": "file_name", "values": [f"{label}.m4a"]} in flow["tags"]
+
+
 def test_the_servers_refusal_names_the_input(
     fake: FakeCatalog, media: Callable[[str], Path]
 ) -> None:
@@ -157,6 +193,7 @@ def test_the_servers_refusal_names_the_input(
         (["--live-window", "5", "x.mp4"], "--live-window needs --live or --demo"),
         (["--segment-duration", "0", "x"], "0 must be more than 0"),
         (["--segment-duration", "two", "x"], "'two' is not a number of seconds such as"),
+        (["--segment-duration", "1e999999999", "x"], "is not a number of seconds such as"),
         (["--segment-duration", "3601", "x"], "--segment-duration is at most 3600 seconds"),
         (["--start", "12", "x"], 'a timestamp is "seconds:nanoseconds"'),
         (["--container", "avi", "x"], "'avi' is not one of 'ts', 'fmp4'"),
@@ -172,8 +209,9 @@ def test_wrong_usage(arguments: list[str], message: str, fake: FakeCatalog) -> N
     assert not fake.calls
 
 
-def test_a_wrong_address_is_one_line() -> None:
-    result = CliRunner().invoke(ingest, ["--url", "nowhere", "--live"])
+@pytest.mark.parametrize("url", ["nowhere", "http://127.0.0.1:99999", "http://[::1", "http://a..b"])
+def test_a_wrong_address_is_one_line(url: str) -> None:
+    result = CliRunner().invoke(ingest, ["--url", url, "--live"])
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "is not an http(s) address" in result.stderr
@@ -210,6 +248,30 @@ def test_ctrl_c_ends_the_live_source(fake: FakeCatalog) -> None:
     assert span.end_ns - span.start_ns == 2 * 10**9
     # A segment is there as soon as it is over.
     assert 0 <= time.time_ns() - span.end_ns < 10 * 10**9
+
+
+def test_a_server_that_never_answers_an_upload_does_not_hold_up_the_end(
+    fake: FakeCatalog, media: Callable[[str], Path]
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def upload(*_: object) -> int:
+        asked.set()
+        answered.wait(60)
+        return 200
+
+    fake.upload = upload  # type: ignore[method-assign, assignment]
+    command = [sys.executable, "-c", "from tams_gql.cli.ingest import ingest; ingest()"]
+    with subprocess.Popen(
+        [*command, "--url", fake.url, "--quiet", str(media("sound.m4a"))],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=20)
+    answered.set()
+    assert (process.returncode, error) == (130, "interrupted\n")
 
 
 def test_sigterm_ends_it_as_well(fake: FakeCatalog) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from tams_gql.ingest import hls
 from tams_gql.ingest.api import Catalog
 from tams_gql.ingest.errors import UnusableMedia
 from tams_gql.ingest.files import Outcome
@@ -311,6 +316,66 @@ def test_a_live_playlist_is_followed_to_its_end(
         TimeRange.between(n * 1_001_000_000, (n + 1) * 1_001_000_000) for n in range(5)
     ]
     assert fake.flows[carrier(fake)]["status"] == "CLOSED_COMPLETE"
+
+
+def test_addresses_are_relative_to_where_redirects_lead(
+    fake: FakeCatalog, web: Web, media: Callable[[str], Path]
+) -> None:
+    make_hls(media("ntsc.mp4"), web.folder / "cdn" / "h", kind="video")
+    web.pages["/cdn/main.m3u8"] = lambda: "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nh/index.m3u8\n"
+    web.moved = {"/watch": "/cdn/main.m3u8", "/circle": "/circle"}
+    first = run(fake, f"{web.url}/watch")
+    assert first.stored == 5
+    # What identifies the input is the address that was asked for.
+    assert run(fake, f"{web.url}/watch") == Outcome(0, 5, first.flow_ids)
+    with pytest.raises(BadInput, match="redirects in a circle"):
+        run(fake, f"{web.url}/circle")
+
+
+@pytest.mark.parametrize("segment", ["http://[bad/a.ts", "http://h:99999/a.ts", "ftp://h/a.ts"])
+def test_a_segment_at_an_address_that_cannot_be_is_one_error(
+    segment: str, fake: FakeCatalog, web: Web
+) -> None:
+    web.pages["/live.m3u8"] = lambda: playlist(f"#EXTINF:1,\n{segment}")
+    with pytest.raises(BadInput, match=r"is not an http\(s\) address|is malformed"):
+        run(fake, f"{web.url}/live.m3u8")
+
+
+def test_a_download_that_hangs_does_not_hold_up_an_error(
+    fake: FakeCatalog, web: Web, media: Callable[[str], Path]
+) -> None:
+    make_hls(media("ntsc.mp4"), web.folder / "h", kind="video")
+    (web.folder / "h" / "index1.ts").write_bytes(b"no media")
+    answered = threading.Event()
+
+    def hang() -> str:
+        answered.wait(60)
+        return ""
+
+    web.pages["/h/index2.ts"] = hang
+    begun = time.monotonic()
+    with pytest.raises(UnusableMedia, match=r"index1.ts: "):
+        run(fake, f"{web.url}/h/index.m3u8")
+    answered.set()
+    assert time.monotonic() - begun < 30
+
+
+def test_a_live_playlist_without_a_duration_is_not_asked_without_a_pause() -> None:
+    assert [hls._pause(Fraction(target)) for target in ("0", "0.001", "6", "1000000000000")] == [
+        *(1.0, 0.05, 6.0, 60.0)
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names there are UTF-8")
+def test_names_that_are_not_utf_8(
+    fake: FakeCatalog, media: Callable[[str], Path], tmp_path: Path
+) -> None:
+    index = make_hls(media("ntsc.mp4"), tmp_path / "h", kind="video")
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    index.parent.rename(folder)
+    outcome = run(fake, folder / "index.m3u8")
+    assert outcome.stored == 5
+    assert fake.flows[outcome.flow_ids[0]]["label"] == "caf\ufffd (video)"
 
 
 def test_following_can_be_taken_up_again(

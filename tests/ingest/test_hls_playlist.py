@@ -123,6 +123,14 @@ HEAD = "#EXTM3U\n#EXT-X-TARGETDURATION:6\n"
             "#EXTM3U\n#EXT-X-TARGETDURATION:1/0\n",
             "line 2 of the playlist is malformed: '#EXT-X-TARGETDURATION:1/0'",
         ),
+        (
+            "#EXTM3U\n#EXT-X-TARGETDURATION:1e999999999\n",
+            "line 2 of the playlist is malformed: '#EXT-X-TARGETDURATION:1e999999999'",
+        ),
+        (
+            "#EXTM3U\n#EXT-X-TARGETDURATION:-6\n",
+            "line 2 of the playlist is malformed: '#EXT-X-TARGETDURATION:-6'",
+        ),
         (f"{HEAD}#EXT-X-MAP:X=1\n", "line 3 of the playlist is malformed: '#EXT-X-MAP:X=1'"),
     ],
 )

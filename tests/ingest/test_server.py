@@ -18,6 +18,7 @@ from tams_gql.ingest.hls import ingest_hls
 from tams_gql.ingest.live import LiveOptions, live_flows, run_live
 from tams_gql.ingest.options import IngestOptions
 from tams_gql.ingest.transport import Transport
+from tams_gql.model.errors import BadInput
 from tams_gql.model.time import NS
 from tests.catalog import quick_settings, serving
 from tests.ingest.media_maker import make_hls
@@ -110,6 +111,16 @@ async def test_a_file(container: Container, server: Server, media: Callable[[str
 
     again = await server.run(lambda catalog: ingest_file(catalog, path, options, Record()))
     assert again == Outcome(0, 10, outcome.flow_ids)
+
+
+async def test_why_an_upload_is_refused(tmp_path: Path, media: Callable[[str], Path]) -> None:
+    settings = quick_settings(tmp_path / "data", max_object_bytes=1_000)
+    async with serving(settings) as running:
+        server = Server(running.settings.public_url)
+        path = media("sound.m4a")
+        with pytest.raises(BadInput, match=r"^upload to http://\S+ answered 413: .*1,?000"):
+            await server.run(lambda c: ingest_file(c, path, IngestOptions(), Record()))
+        await server.close()
 
 
 @pytest.mark.parametrize("kind", ["mpegts", "fmp4"])

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tams_gql.ingest import transport as transport_module
 from tams_gql.ingest.api import Allocation, Catalog
 from tams_gql.ingest.transport import Cancelled, Retry, Transport, shown_url
-from tams_gql.model.errors import BadInput, Forbidden, NotFound, Unauthenticated, Unavailable
+from tams_gql.model.errors import (
+    BadInput,
+    Forbidden,
+    LimitExceeded,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from tests.ingest.catalog_server import FakeCatalog
 from tests.ingest.conftest import QUICK
 from tests.ingest.web_server import serving
@@ -18,7 +26,13 @@ from tests.ingest.web_server import serving
 FLOW = "11111111-1111-4111-8111-111111111111"
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "http://", "", "http:///x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("127.0.0.1:8000", "ftp://host", "http://", "", "http:///x"),
+        *("http://host:99999", "http://[::1", "http://a..b", "http://h\0"),
+    ],
+)
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(BadInput, match="is not an http"):
         Transport(url)
@@ -95,6 +109,26 @@ def test_the_token_goes_to_the_server_only(fake: FakeCatalog, tmp_path: Path) ->
         web.inspect = lambda headers: seen.append(headers.get("Authorization"))
         transport.get(f"{web.url}/x")
     assert seen == ["Bearer secret", None]
+
+
+@pytest.mark.parametrize("token", ["secret\r", "sec\nret", "secré", "sec ret"])
+def test_a_token_that_no_header_can_hold_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        Transport("http://127.0.0.1:9", token=token)
+    assert caught.value.message.startswith("token holds characters that no HTTP header can")
+    assert "sec" not in str(caught.value)
+
+
+def test_what_is_to_be_small_is_not_read_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "_LARGEST_GET", 1000)
+    (tmp_path / "small").write_bytes(b"x" * 1000)
+    (tmp_path / "large").write_bytes(b"x" * 1001)
+    with serving(tmp_path) as web, Transport(web.url) as transport:
+        assert len(transport.get(f"{web.url}/small")) == 1000
+        with pytest.raises(LimitExceeded, match="large has more than 1000 bytes"):
+            transport.get(f"{web.url}/large")
 
 
 def test_a_stop_ends_the_pauses(fake: FakeCatalog) -> None:

@@ -21,6 +21,7 @@ class Web:
     url: str = ""
     pages: dict[str, Callable[[], str]] = field(default_factory=dict)
     requests: Counter[str] = field(default_factory=Counter)
+    moved: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
     inspect: Callable[[Message], None] = lambda _: None
 
@@ -48,7 +49,12 @@ class _Handler(BaseHTTPRequestHandler):
         if body is not None and wanted and self.web.ranges:
             first, last = wanted.removeprefix("bytes=").split("-")
             body, status = body[int(first) : int(last) + 1], 206
+        location = self.web.moved.get(urlsplit(self.path).path)
+        if location is not None:
+            status, body = 302, b""
         self.send_response(status)
+        if location is not None:
+            self.send_header("Location", location)
         self.send_header("Content-Length", str(len(body or b"")))
         self.end_headers()
         self.wfile.write(body or b"")

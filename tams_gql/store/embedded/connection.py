@@ -47,6 +47,22 @@ def connect(path: Path, *, synchronous: Synchronous = "full", write: bool) -> sq
     return connection
 
 
+def look(path: Path) -> sqlite3.Connection:
+    """Open the file as it is, to read only; not even its journal mode is set up.
+
+    Raises ``sqlite3.Error`` if it cannot be opened.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    timeout = _BUSY_TIMEOUT_MS / 1000
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)
+
+
+def is_closed_to_us(error: BaseException | None) -> bool:
+    """Whether the file, its directory or one of its neighbours may not be used by this user."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+
+
 def _configure(connection: sqlite3.Connection, synchronous: Synchronous, write: bool) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
     _write_ahead(connection)

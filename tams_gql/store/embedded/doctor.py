@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from tams_gql.store.embedded.connection import OLDEST_SQLITE
+from tams_gql.store.embedded.connection import OLDEST_SQLITE, is_closed_to_us, look
 from tams_gql.store.embedded.migrate import latest_version
 from tams_gql.store.findings import Finding, Status
 from tams_gql.store.tables import TABLES
@@ -20,6 +20,7 @@ _SCARCE_BYTES = 2**30
 _EXHAUSTED_BYTES = 64 * 2**20
 _LONG_WAL_BYTES = 2**30
 _MOST_DEFECTS = 5
+_GIVE_ACCESS = "give the user the directory and all files in it"
 
 
 def examine(path: Path) -> Iterator[Finding]:
@@ -27,11 +28,17 @@ def examine(path: Path) -> Iterator[Finding]:
     yield _sqlite()
     yield _file_system(path.parent)
     yield _free_space(path.parent)
-    if not path.exists():
+    try:
+        path.stat()
+    except FileNotFoundError:
         yield Finding("catalog", Status.OK, f"none yet at {path}", "the server makes it at start")
         return
+    except OSError as error:
+        text = f"{path} cannot be reached: {error.strerror}"
+        yield Finding("catalog", Status.FAILED, text, _GIVE_ACCESS)
+        return
     try:
-        with closing(_looking(path)) as connection:
+        with closing(look(path)) as connection:
             yield _catalog(connection, path)
             yield _write_ahead_log(connection, path)
             yield _version(connection)
@@ -42,13 +49,10 @@ def examine(path: Path) -> Iterator[Finding]:
             "catalog",
             Status.FAILED,
             f"{path} cannot be read: {error}",
-            "restore a backup, unless another program has it locked",
+            _GIVE_ACCESS
+            if is_closed_to_us(error)
+            else "restore a backup, unless another program has it locked",
         )
-
-
-def _looking(path: Path) -> sqlite3.Connection:
-    # Not `connect`, which would set the file up as it ought to be.
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
 
 
 def _sqlite() -> Finding:

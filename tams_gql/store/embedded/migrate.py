@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from tams_gql.model.errors import Unavailable
-from tams_gql.store.embedded.connection import connect, translated
+from tams_gql.store.embedded.connection import connect, is_closed_to_us, look, translated
+
+_FIRST_TABLES = frozenset({"service", "flows", "segments", "events"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +50,16 @@ def _version(connection: sqlite3.Connection) -> int:
 def migrate(path: Path) -> tuple[int, int]:
     """Create or upgrade the catalog file; the version before and after.
 
-    Raises ``Unavailable`` if the file was written by a newer program or is not a catalog.
+    Raises ``Unavailable`` if the file was written by a newer program or is not a catalog; it is
+    left as it is then.
     """
-    connection = connect(path, write=True)
-    try:
-        with translated():
+    with _named(path):
+        _refuse_unfit(path)
+        with closing(connect(path, write=True)) as connection, translated():
             before = _version(connection)
             _refuse_newer(before)
             create(connection)
             return before, _version(connection)
-    finally:
-        connection.close()
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -65,15 +69,42 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def check(path: Path) -> tuple[int, int]:
-    """The version of the catalog file (0: no catalog yet) and the one this program needs."""
-    if not path.exists():
-        return 0, latest_version()
-    connection = connect(path, write=False)
+    """The version of the catalog file (0: no catalog yet) and the one this program needs.
+
+    Changes nothing. Raises ``Unavailable`` if the file is that of another program.
+    """
+    with _named(path):
+        return _refuse_unfit(path), latest_version()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file where the user may not use it: SQLite's own words do not."""
     try:
-        with translated():
-            return _version(connection), latest_version()
-    finally:
-        connection.close()
+        yield
+    except Unavailable as error:
+        if not is_closed_to_us(error.__cause__):
+            raise
+        raise Unavailable(
+            f"the catalog file {path} cannot be opened: {error.__cause__}; this user must be able"
+            " to write it, the files beside it and their directory"
+        ) from error.__cause__
+
+
+def _refuse_unfit(path: Path) -> int:
+    """The version of the file, found without setting anything up in it."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise Unavailable(f"the catalog file {path} cannot be reached: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise Unavailable(f"the catalog file {path} is no file")
+    with translated(), closing(look(path)) as connection:
+        version = _version(connection)
+        _refuse_foreign(connection, version)
+        return version
 
 
 def require_current(connection: sqlite3.Connection) -> None:
@@ -100,8 +131,7 @@ def _apply(connection: sqlite3.Connection, migration: _Migration) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if (version := _version(connection)) < migration.version:
-            if version == 0:
-                _refuse_foreign(connection)
+            _refuse_foreign(connection, version)
             for statement in _statements(migration.sql):
                 connection.execute(statement)
             if migration.version == 1:
@@ -117,9 +147,10 @@ def _apply(connection: sqlite3.Connection, migration: _Migration) -> None:
         raise
 
 
-def _refuse_foreign(connection: sqlite3.Connection) -> None:
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables:
+def _refuse_foreign(connection: sqlite3.Connection, version: int) -> None:
+    # Other programs count their versions in the same place.
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    if there and not (version and there.issuperset(_FIRST_TABLES)):
         raise Unavailable("the catalog file is a database of another program")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.changes import ChangeSet, Committed
+from tams_gql.store.embedded.checkpoint import LogKeeper
 from tams_gql.store.embedded.connection import Synchronous, connect, translated
 from tams_gql.store.embedded.log import EmbeddedLog
 from tams_gql.store.embedded.migrate import migrate, require_current
@@ -31,7 +32,7 @@ class EmbeddedStore:
         self._pool = ReaderPool(reading, readers)
         self._watcher = reading()
         self._log = EmbeddedLog(log_id, self._pool, lambda: self._writer, self._watcher)
-        self._writer = Writer(writing, self._log.committed)
+        self._writer = Writer(writing, self._log.committed, LogKeeper(path).look)
 
     @classmethod
     async def open(

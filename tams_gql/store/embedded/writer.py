@@ -7,6 +7,7 @@ concurrent writers pay for one fsync together. Each has its own savepoint and fa
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -22,6 +23,8 @@ from tams_gql.store.embedded.connection import begin_write, translated
 _MAX_GROUP = 128
 _MAX_QUEUED = 1024
 
+_logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class _Job:
@@ -31,13 +34,20 @@ class _Job:
 
 
 class Writer:
-    """Commits change sets in the order they came; ``committed`` is called after each group."""
+    """Commits change sets in the order they came; ``committed`` is called after each group.
+
+    ``tidy`` is called when the writers of a group have their answers, outside a transaction.
+    """
 
     def __init__(
-        self, open_connection: Callable[[], sqlite3.Connection], committed: Callable[[], None]
+        self,
+        open_connection: Callable[[], sqlite3.Connection],
+        committed: Callable[[], None],
+        tidy: Callable[[sqlite3.Connection], None],
     ) -> None:
         self._open = open_connection
         self._committed = committed
+        self._tidy = tidy
         self._jobs: queue.Queue[_Job | None] = queue.Queue(_MAX_QUEUED)
         self._thread = threading.Thread(target=self._run, name="catalog-write", daemon=True)
         self._closed = False
@@ -88,8 +98,17 @@ class Writer:
             else:
                 self._committed()
             _deliver(group, outcomes)
+            if connection is not None:
+                self._tidy_up(connection)
         if connection is not None:
             connection.close()
+
+    def _tidy_up(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._tidy(connection)
+        except sqlite3.Error as error:
+            # The commits stand. If the disk is full or broken, the next group will say so.
+            _logger.warning("the write-ahead log could not be shortened: %s", error)
 
     def _next_group(self) -> list[_Job] | None:
         first = self._jobs.get()

@@ -16,13 +16,18 @@ from tams_gql.store.embedded.conditions import where_clause
 from tams_gql.store.embedded.connection import connect
 from tams_gql.store.embedded.select import Statement
 from tams_gql.store.scan import (
+    AnyOf,
+    Condition,
+    Not,
     Op,
     OrderBy,
     Partitioned,
+    Range,
     Scan,
     SegmentWindow,
     Tagged,
     TagOp,
+    Where,
     compare,
     eq,
     is_in,
@@ -377,3 +382,58 @@ def test_a_claim_finds_users_by_index(
     found = _plan(catalog, f"DELETE FROM {table.name} WHERE {condition}", parameters)
 
     assert found[0].replace("COVERING ", "") == f"SEARCH {table.name} USING INDEX {plan}"
+
+
+_SEARCHES: dict[str, Condition] = {
+    "alone": Where("search", (Range(Op.CONTAINS, "needle"),)),
+    "negated": Not(Where("search", (Range(Op.CONTAINS, "needle"),))),
+    "or a tag": AnyOf(
+        (Where("search", (Range(Op.CONTAINS, "needle"),)), Tagged("genre", TagOp.EXISTS))
+    ),
+}
+
+
+@pytest.mark.parametrize("table", [SOURCES, FLOWS])
+@pytest.mark.parametrize("matching", _SEARCHES.values(), ids=_SEARCHES)
+def test_a_search_begins_with_the_index_of_words(
+    catalog: sqlite3.Connection, table: Table, matching: Condition
+) -> None:
+    scan = Scan(table, ("id",), order=_CREATED, limit=101, matching=matching)
+    for text, parameters in (*select.select(scan), select.count(scan)):
+        steps = _plan(catalog, text, parameters)
+        index = next(at for at, step in enumerate(steps) if step.startswith("SCAN t VIRTUAL TABLE"))
+        assert steps[index + 1] == "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"
+
+
+def test_a_search_costs_what_it_finds_and_not_what_there_is(tmp_path: Path) -> None:
+    def cost(rows: int) -> int:
+        path = tmp_path / f"{rows}.db"
+        migrate(path)
+        with closing(connect(path, write=True)) as catalog:
+            catalog.execute("BEGIN")
+            columns = "id, format, created, updated, version, explicit, flow_count, search"
+            values = ((f"s{i:05}", "f", i, i, 1, 1, 0, f"one of {i}") for i in range(rows))
+            catalog.executemany(
+                f"INSERT INTO sources ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values
+            )
+            catalog.execute("UPDATE sources SET search = 'the needle' WHERE id = 's00007'")
+            return _cost(catalog, Scan(SOURCES, ("id",), matching=_SEARCHES["alone"]))
+
+    assert cost(4_000) <= cost(40) + 5
+
+
+def _cost(catalog: sqlite3.Connection, scan: Scan) -> int:
+    """How many tens of instructions of SQLite's machine a scan takes that finds one row."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    ((text, parameters),) = select.select(scan)
+    catalog.set_progress_handler(count, 10)
+    found = catalog.execute(text, parameters).fetchall()
+    catalog.set_progress_handler(None, 0)
+    assert found == [("s00007",)]
+    return steps
