@@ -11,7 +11,9 @@ from tams_gql.events.feed import EventFeed
 from tams_gql.events.ring import Event
 from tams_gql.loaders import Loaders
 from tams_gql.loaders.reads import RequestReads
+from tams_gql.media.external.rules import ExternalRules
 from tams_gql.media.registry import MediaRegistry
+from tams_gql.model.errors import TamsError
 from tams_gql.store.changes import ChangeSet, Committed
 from tams_gql.store.port import CatalogStore
 
@@ -72,6 +74,8 @@ class Services:
     verify_uploads: bool = True
     now_us: Callable[[], int] = utc_now_us
     jobs_bell: Bell = field(default_factory=Bell)
+    external: ExternalRules = field(default_factory=ExternalRules)
+    """Which copies outside the storage may be read to make copies inside; none by default."""
 
 
 @dataclass(slots=True)
@@ -81,6 +85,17 @@ class _EventReads:
     reads: RequestReads
     loaders: Loaders
     users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Something is missing from the answer at ``path``, which is good without it."""
+
+    path: tuple[str | int, ...]
+    error: TamsError
+
+
+_MAX_SHORTFALLS = 100
 
 
 class Context:
@@ -95,6 +110,17 @@ class Context:
         self._reads = RequestReads(services.store)
         self._event: Event | None = None
         self.loaders = Loaders(self._reads, services.media)
+        self._shortfalls: list[Shortfall] = []
+
+    def report(self, path: tuple[str | int, ...], error: TamsError) -> None:
+        """Have the answer tell what is missing from it; no more than it takes to be noticed."""
+        if len(self._shortfalls) < _MAX_SHORTFALLS:
+            self._shortfalls.append(Shortfall(path, error))
+
+    def take_shortfalls(self) -> list[Shortfall]:
+        """What was reported since the last answer."""
+        taken, self._shortfalls = self._shortfalls, []
+        return taken
 
     @property
     def limits(self) -> Limits:
@@ -141,7 +167,7 @@ class Context:
         shared.users -= 1
         if shared.users == 0:
             del event.shared[_EventReads]
-            await shared.reads.renew()
+            await shared.reads.close()
 
     async def commit(self, changes: ChangeSet) -> Committed:
         """Apply a change set; what is read afterwards includes it.
@@ -156,6 +182,6 @@ class Context:
             await self.renew()
 
     async def close(self) -> None:
-        """Release the snapshot."""
+        """Release the snapshot; nothing is read after this."""
         await self.end_event()
-        await self._reads.renew()
+        await self._reads.close()

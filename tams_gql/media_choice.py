@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 from tams_gql.context import utc_now_us
+from tams_gql.media.cdn.signer import CdnSigner
+from tams_gql.media.external.rules import ExternalRules, host_rule, network_rule
 from tams_gql.media.local import LocalMedia
 from tams_gql.media.port import MediaBackend, StorageBackend
 from tams_gql.media.registry import MediaRegistry
@@ -42,6 +44,16 @@ async def open_media(settings: Settings, store: CatalogStore) -> AsyncIterator[M
             stack.push_async_callback(opened.aclose)
             media.append(opened)
         yield MediaRegistry(media)
+
+
+def external_rules(settings: Settings) -> ExternalRules:
+    """Which copies outside the storage may be read."""
+    return ExternalRules(
+        hosts=tuple(map(host_rule, settings.external_copy_hosts)),
+        networks=tuple(map(network_rule, settings.external_copy_networks)),
+        max_bytes=settings.external_copy_max_bytes,
+        timeout=settings.external_copy_timeout,
+    )
 
 
 def _default(settings: Settings) -> int | None:
@@ -82,19 +94,22 @@ async def open_backend(settings: Settings, place: int, store: CatalogStore | Non
     others = settings.local_media or len(settings.storage_backends) > 1
     patient = others and store is not None
     try:
-        return await open_s3(config, authorise=_url_signer(chosen), patient=patient)
+        return await open_s3(config, authorise=await _url_signer(chosen), patient=patient)
     except TamsError as error:
         kind = BadInput if isinstance(error, BadInput) else Unavailable
         raise kind(f"storage_backends.{place} ({chosen.label}): {error.message}") from None
 
 
-def _url_signer(chosen: S3BackendSettings) -> UrlAuthoriser | None:
-    """The operator's own function that signs URLs of a CDN, if one is named."""
-    if chosen.url_signer is None:
+async def _url_signer(chosen: S3BackendSettings) -> UrlAuthoriser | CdnSigner | None:
+    """What signs the URLs of a CDN, if anything does: built in, or the operator's own function."""
+    signer = chosen.url_signer
+    if signer is None or chosen.public_base_url is None:
         return None
-    module, _, name = chosen.url_signer.partition(":")
+    if not isinstance(signer, str):
+        return await asyncio.to_thread(signer.signer, chosen.public_base_url)
+    module, _, name = signer.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise BadInput(f"url_signer {chosen.url_signer} cannot be loaded: {error}") from None
+        raise BadInput(f"url_signer {signer} cannot be loaded: {error}") from None
     return cast("UrlAuthoriser", found)

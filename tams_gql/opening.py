@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from tams_gql import __version__
 from tams_gql.context import Limits, ServiceInfo, Services
 from tams_gql.events.feed import EventFeed
-from tams_gql.media_choice import open_media
+from tams_gql.media_choice import external_rules, open_media
 from tams_gql.resolvers.worker import Duties
 from tams_gql.settings import Settings
 from tams_gql.store_choice import open_store
@@ -31,6 +31,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             limits=_limits(settings),
             info=ServiceInfo(settings.service_name, settings.service_description, __version__),
             verify_uploads=settings.verify_uploads,
+            external=external_rules(settings),
         )
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from tams_gql.media.external.rules import host_rule, network_rule
 from tams_gql.media.s3.config import S3BackendSettings
 from tams_gql.settings_sources import Note, env_name
+from tams_gql.settings_store import split
 
 LOCAL_LABEL = "local"
+_HOSTS = "none, *, or hosts such as media.example.com, *.example.com:8443 separated by commas"
+_NETWORKS = "none, or networks such as 10.1.0.0/16 separated by commas"
 _BACKENDS = "none, or a list of tables in the file, of objects in JSON"
 
 
@@ -51,6 +56,39 @@ class MediaSettings(BaseSettings):
         "[media-s3.md](media-s3.md#fields).",
     )
 
+    # Copies that clients have registered outside the storage
+    external_copy_hosts: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(split), Note(allowed=_HOSTS)
+    ] = Field(
+        (),
+        max_length=1000,
+        description="Hosts from which objects that lie elsewhere may be copied into a storage "
+        "backend; without a port, 80 and 443.",
+    )
+    external_copy_networks: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(split), Note(allowed=_NETWORKS)
+    ] = Field(
+        (),
+        max_length=1000,
+        description="Networks that such copies may be read from although they are not public.",
+    )
+    external_copy_max_bytes: Annotated[int, Note(unit="bytes")] = Field(
+        5 * 2**30, ge=1, le=5 * 2**40, description="Largest object that is copied from elsewhere."
+    )
+    external_copy_timeout: Annotated[int, Note(unit="seconds")] = Field(
+        1800, ge=1, le=86_400, description="Longest time that reading one from elsewhere may take."
+    )
+
+    @field_validator("external_copy_hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return _readable(hosts, host_rule, _HOSTS)
+
+    @field_validator("external_copy_networks")
+    @classmethod
+    def _networks_are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return _readable(networks, network_rule, _NETWORKS)
+
     @field_validator("storage_backends")
     @classmethod
     def _backends_fit_together(
@@ -69,6 +107,17 @@ class MediaSettings(BaseSettings):
         if sum(backend.default for backend in backends) > 1:
             raise ValueError("at most one backend with `default`")
         return backends
+
+
+def _readable(
+    texts: tuple[str, ...], read: Callable[[str], object], allowed: str
+) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            read(text)
+        except ValueError:
+            raise ValueError(f"{allowed}; {text!r} is not one") from None
+    return texts
 
 
 def _once(field: str, found: list[str]) -> None:

@@ -18,10 +18,10 @@ class FailingStore:
 
     def __init__(self, store: CatalogStore) -> None:
         self._store = store
-        self.on_read: Exception | None = None
+        self.on_read: BaseException | None = None
         self.on_commit: Exception | None = None
         self.on_close: Exception | None = None
-        self.on_read_after_commit: Exception | None = None
+        self.on_read_after_commit: BaseException | None = None
         """Becomes ``on_read`` with the next commit."""
 
     @property
@@ -105,9 +105,6 @@ class FailingMedia:
             raise self.on_delete
         self.deleted += keys
         await self.inner.delete(keys)
-
-    def can_copy_from(self, source: MediaBackend) -> bool:
-        return self.inner.can_copy_from(_innermost(source))
 
     async def copy_from(
         self,

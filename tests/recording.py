@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -131,6 +131,10 @@ class RecordingMedia:
     def backend(self) -> StorageBackend:
         return self._media.backend
 
+    @property
+    def signs_slowly(self) -> bool:
+        return self._media.signs_slowly
+
     def new_key(self, object_id: str, *, flow_id: str, now: datetime) -> str:
         return self._media.new_key(object_id, flow_id=flow_id, now=now)
 
@@ -150,9 +154,6 @@ class RecordingMedia:
     async def delete(self, keys: Sequence[str]) -> None:
         await self._media.delete(keys)
 
-    def can_copy_from(self, source: MediaBackend) -> bool:
-        return self._media.can_copy_from(_inner(source))
-
     async def copy_from(
         self,
         source: MediaBackend,
@@ -162,6 +163,19 @@ class RecordingMedia:
         progress: CopyProgress | None = None,
     ) -> ObjectStat:
         return await self._media.copy_from(_inner(source), source_key, key, progress=progress)
+
+    async def store(
+        self,
+        key: str,
+        blocks: AsyncGenerator[bytes, None],
+        *,
+        size: int | None,
+        content_type: str | None,
+        progress: CopyProgress | None = None,
+    ) -> ObjectStat:
+        return await self._media.store(
+            key, blocks, size=size, content_type=content_type, progress=progress
+        )
 
     def read(self, key: str, *, etag: str | None = None) -> AsyncIterator[bytes]:
         return self._media.read(key, etag=etag)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from tams_gql.cli import main
+from tams_gql.media.external.rules import ExternalRules, HostRule
 from tams_gql.media.s3.config import S3BackendSettings
+from tams_gql.media_choice import external_rules
 from tams_gql.settings import Settings, load_settings
 from tams_gql.settings_sources import InvalidSettings
 
@@ -110,6 +113,16 @@ def test_none_is_the_empty_list(environment: pytest.MonkeyPatch) -> None:
         ({"id": "X"}, "storage_backends.1: storage backend id 'X' is not a lower-case UUID"),
         ({"presigned": False}, "storage_backends.1: presigned: false needs a public_base_url"),
         ({"url_signer": "a:b"}, "storage_backends.1: url_signer: needs a public_base_url and "),
+        ({"url_signer": "no colon"}, "storage_backends.1.url_signer: string should match pattern "),
+        ({"url_signer": {"kind": "x"}}, "storage_backends.1.url_signer: input tag 'x' found using"),
+        (
+            {"url_signer": {"kind": "edgeauth", "key": 7}},
+            "storage_backends.1.url_signer.key: input is not a valid path",
+        ),
+        (
+            {"url_signer": {"kind": "cloudfront", "key_pair_id": "K", "private_key": "/k"}},
+            "storage_backends.1: url_signer: needs a public_base_url and presigned: true",
+        ),
         ({"credentials": {"kind": "vault"}}, "storage_backends.1.credentials: input tag 'vault' "),
         (
             {"credentials": {**KEYS, "access_key_id": None}},
@@ -150,6 +163,36 @@ def test_backends_must_fit_together(
     environment: pytest.MonkeyPatch, backends: list[Any], problem: str
 ) -> None:
     assert problems(environment, *backends) == [f"{VARIABLE}: must be {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("HOSTS", "media.example.com,a b", "'a b' is not one"),
+        ("HOSTS", "http://media.example.com", "'http://media.example.com' is not one"),
+        ("NETWORKS", "10.1.0.0/8", "'10.1.0.0/8' is not one"),
+        ("NETWORKS", "media.example.com", "'media.example.com' is not one"),
+    ],
+)
+def test_places_of_external_copies_must_be_places(
+    environment: pytest.MonkeyPatch, name: str, value: str, problem: str
+) -> None:
+    environment.setenv(f"TAMS_EXTERNAL_COPY_{name}", value)
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings()
+    (found,) = refused.value.problems
+    assert found.startswith(f"TAMS_EXTERNAL_COPY_{name}=")
+    assert found.endswith(problem)
+
+
+def test_nothing_is_copied_from_elsewhere_by_default(environment: pytest.MonkeyPatch) -> None:
+    assert external_rules(load_settings()) == ExternalRules()
+    environment.setenv("TAMS_EXTERNAL_COPY_HOSTS", "*.example.com, archive.test:8443")
+    environment.setenv("TAMS_EXTERNAL_COPY_NETWORKS", "10.1.0.0/16,fd00::/8")
+    assert external_rules(load_settings()) == ExternalRules(
+        hosts=(HostRule("*.example.com"), HostRule("archive.test", 8443)),
+        networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")),
+    )
 
 
 @pytest.mark.parametrize("text", [f'[{{"secret_access_key": "{SECRET}"', f'"{SECRET}"'])

@@ -33,7 +33,8 @@ _PREFLIGHT_HEADERS: Final = {
     "access-control-allow-headers": (
         "Content-MD5, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, "
         "If-Unmodified-Since, Range, x-amz-checksum-algorithm, x-amz-checksum-crc32, "
-        "x-amz-checksum-md5, x-amz-checksum-sha1, x-amz-checksum-sha256"
+        "x-amz-checksum-crc32c, x-amz-checksum-crc64nvme, x-amz-checksum-md5, "
+        "x-amz-checksum-sha1, x-amz-checksum-sha256"
     ),
     "access-control-max-age": "7200",
 }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
 from aiodataloader import DataLoader
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+
+Load = Callable[[list[K]], Coroutine[Any, Any, list[T]]]
+"""Answers keys in their order."""
 
 
 class Loader(DataLoader[K, T]):
@@ -20,6 +23,9 @@ class Loader(DataLoader[K, T]):
     same key would be cancelled too, and so would a batch that another loader makes of it.
     """
 
+    def __init__(self, load: Load[K, T], *, max_batch_size: int | None = None) -> None:
+        super().__init__(_answering(load), max_batch_size=max_batch_size)
+
     def load(self, key: K) -> asyncio.Future[T]:
         answer: Any = self._cache.get(key)
         if answer is None:
@@ -27,6 +33,24 @@ class Loader(DataLoader[K, T]):
             self.do_resolve_reject(key, answer)
         future: asyncio.Future[T] = answer.future()
         return future
+
+
+def _answering(load: Load[K, T]) -> Load[K, T]:
+    """Let a batch fail in which something was cancelled that nobody of ours has cancelled.
+
+    A ``DataLoader`` settles nothing then, and those who wait would do so for ever.
+    """
+
+    async def answer(keys: list[K]) -> list[T]:
+        try:
+            return await load(keys)
+        except asyncio.CancelledError as stray:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise RuntimeError("something that a batch waited for was cancelled") from stray
+
+    return answer
 
 
 class _Answer(Generic[T]):

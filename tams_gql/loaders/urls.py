@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from tams_gql.loaders.batch import MAX_BATCH
 from tams_gql.loaders.loader import Loader
 from tams_gql.media.port import ObjectLocation, ReadMethod, StorageBackend
-from tams_gql.media.registry import MediaRegistry
+from tams_gql.media.registry import MediaRegistry, Signed
+from tams_gql.model.errors import Unavailable
 from tams_gql.store.records import ObjectRecord
 from tams_gql.store.scan import Tagged, TagOp
 
@@ -92,7 +93,11 @@ UrlKey = tuple[str, UrlChoice]
 def urls_by_object(
     objects: Loader[str, ObjectRecord | None], media: MediaRegistry
 ) -> Loader[UrlKey, list[AccessUrl]]:
-    """The chosen URLs by object id; none for an unknown object."""
+    """The chosen URLs by object id; none for an unknown object.
+
+    Those of a storage backend that cannot sign now are left out. Where no others are left, loading
+    that key alone raises Unavailable.
+    """
 
     async def load(keys: list[UrlKey]) -> list[list[AccessUrl]]:
         rows = await objects.load_many([object_id for object_id, _ in keys])
@@ -100,7 +105,9 @@ def urls_by_object(
             [] if row is None else _chosen(instances_of(row), choice, media)
             for row, (_, choice) in zip(rows, keys, strict=True)
         ]
-        return _minted(chosen, [choice for _, choice in keys], media)
+        found = await _minted(chosen, [choice for _, choice in keys], media)
+        # The loader raises an error for the key that it is the answer to.
+        return cast("list[list[AccessUrl]]", found)
 
     return Loader(load, max_batch_size=MAX_BATCH)
 
@@ -148,11 +155,11 @@ def _backend(instance: Instance, media: MediaRegistry) -> StorageBackend | None:
     return None if found is None else found.backend
 
 
-def _minted(
+async def _minted(
     chosen: list[list[Instance]], choices: Sequence[UrlChoice], media: MediaRegistry
-) -> list[list[AccessUrl]]:
+) -> list[list[AccessUrl] | Unavailable]:
     """Sign everything that shares a method and a life span in one call."""
-    signed: dict[tuple[int, int], str | None] = {}
+    signed: dict[tuple[int, int], Signed] = {}
     for kind in {(choice.method, choice.expires_in) for choice in choices}:
         places, locations = [], []
         for at, (instances, choice) in enumerate(zip(chosen, choices, strict=True)):
@@ -163,22 +170,29 @@ def _minted(
                     places.append((at, nth))
                     locations.append(ObjectLocation(instance.storage_id, instance.key))
         method, expires_in = kind
-        urls = media.sign_get(locations, expires_in=expires_in, method=method)
+        urls = await media.sign_get(locations, expires_in=expires_in, method=method)
         signed.update(zip(places, urls, strict=True))
     return [
-        [
-            url
-            for nth, instance in enumerate(instances)
-            if (url := _access(instance, signed.get((at, nth)), media)) is not None
-        ]
+        _accesses([(each, signed.get((at, nth))) for nth, each in enumerate(instances)], media)
         for at, instances in enumerate(chosen)
     ]
 
 
-def _access(instance: Instance, signed: str | None, media: MediaRegistry) -> AccessUrl | None:
+def _accesses(
+    found: Sequence[tuple[Instance, Signed]], media: MediaRegistry
+) -> list[AccessUrl] | Unavailable:
+    """The URLs there are; the first failure if there are none because of it."""
+    urls = [_access(instance, signed, media) for instance, signed in found]
+    failures = [signed for _, signed in found if isinstance(signed, Unavailable)]
+    made = [url for url in urls if url is not None]
+    # A new error each time: what is raised in many places gathers the traces of all of them.
+    return made if made or not failures else Unavailable(failures[0].message)
+
+
+def _access(instance: Instance, signed: Signed, media: MediaRegistry) -> AccessUrl | None:
     if instance.url is not None:
         return AccessUrl(instance.url, instance.label, presigned=False, backend=None)
     backend = _backend(instance, media)
-    if signed is None or backend is None:
-        return None  # the backend is no longer configured: not readable from here
+    if not isinstance(signed, str) or backend is None:
+        return None  # the backend is no longer configured, or cannot sign
     return AccessUrl(signed, backend.label, backend.presigned, backend)

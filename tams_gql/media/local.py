@@ -42,7 +42,7 @@ from tams_gql.media.port import (
     check_content_type,
     check_expires_in,
 )
-from tams_gql.media.reading import verified
+from tams_gql.media.reading import copy_through, found_in
 from tams_gql.model.errors import BadInput, Conflict, NotFound, Unavailable
 
 __all__ = ["MEDIA_PATH", "Grant", "LocalMedia", "StoredObject"]
@@ -109,6 +109,10 @@ class LocalMedia:
     def backend(self) -> StorageBackend:
         return self._backend
 
+    @property
+    def signs_slowly(self) -> bool:
+        return False
+
     def new_key(self, object_id: str, *, flow_id: str, now: datetime) -> str:
         return self._keys.render(object_id, flow_id=flow_id, now=now)
 
@@ -135,10 +139,6 @@ class LocalMedia:
     async def delete(self, keys: Sequence[str]) -> None:
         await _in_thread(self._delete, keys)
 
-    def can_copy_from(self, source: MediaBackend) -> bool:
-        del source  # whatever it is, this program can read it
-        return True
-
     async def copy_from(
         self,
         source: MediaBackend,
@@ -147,16 +147,21 @@ class LocalMedia:
         *,
         progress: CopyProgress | None = None,
     ) -> ObjectStat:
-        [found] = await source.stat([source_key])
-        if found is None:
-            raise NotFound(f"storage backend {source.backend.label} does not hold the object")
-        blocks = verified(source.read(source_key, etag=found.etag), found.checksums)
-        async with aclosing(_counted(blocks, found.size, progress)) as counted:
+        found = await found_in(source, source_key)
+        return await copy_through(source, source_key, found, self, key, progress)
+
+    async def store(
+        self,
+        key: str,
+        blocks: AsyncGenerator[bytes, None],
+        *,
+        size: int | None,
+        content_type: str | None,
+        progress: CopyProgress | None = None,
+    ) -> ObjectStat:
+        async with aclosing(_counted(blocks, size, progress)) as counted:
             return await self.write(
-                key,
-                counted,
-                content_type=found.content_type or _UNKNOWN_TYPE,
-                length=found.size,
+                key, counted, content_type=content_type or _UNKNOWN_TYPE, length=size
             )
 
     async def list_objects(self, prefix: str = "") -> AsyncIterator[ListedObject]:
@@ -243,7 +248,7 @@ class LocalMedia:
 
 
 async def _counted(
-    blocks: AsyncGenerator[bytes, None], size: int, progress: CopyProgress | None
+    blocks: AsyncGenerator[bytes, None], size: int | None, progress: CopyProgress | None
 ) -> AsyncGenerator[bytes, None]:
     """The same bytes; tell how many of them have been used."""
     done = 0

@@ -7,7 +7,7 @@ bytes themselves: they PUT and GET on signed URLs and the catalog never sees the
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, Protocol
@@ -16,8 +16,8 @@ from tams_gql.model.bounds import shown
 from tams_gql.model.errors import BadInput
 
 ReadMethod = Literal["GET", "HEAD"]
-CopyProgress = Callable[[int, int], None]
-"""Told now and then how many bytes have been copied, and of how many."""
+CopyProgress = Callable[[int, int | None], None]
+"""Told now and then how many bytes have been copied, and of how many; None if nobody knows."""
 
 # Signature version 4 of S3 allows no more, and one bound for all backends keeps them alike.
 MAX_EXPIRES_IN: Final = 7 * 24 * 60 * 60
@@ -110,6 +110,11 @@ class MediaBackend(Protocol):
         """The description clients see."""
         ...
 
+    @property
+    def signs_slowly(self) -> bool:
+        """Whether ``sign_get`` computes so long that it belongs into a worker thread."""
+        ...
+
     def new_key(self, object_id: str, *, flow_id: str, now: datetime) -> str:
         """Choose the key of a new object. Store it: it is never parsed and never derived again.
 
@@ -124,14 +129,15 @@ class MediaBackend(Protocol):
 
         A GET URL also answers HEAD where the backend can tell them apart; a HEAD URL never
         gives out the bytes. Whether the object exists is not looked at.
-        Raises BadInput if ``expires_in`` is out of bounds.
+        Raises BadInput if ``expires_in`` is out of bounds, Unavailable without credentials.
         """
         ...
 
     def sign_put(self, items: Sequence[PutRequest], *, expires_in: int) -> list[SignedRequest]:
         """One upload request for each item, in order, bound to its content type. No I/O.
 
-        Raises BadInput if a content type is malformed or ``expires_in`` is out of bounds.
+        Raises BadInput if a content type is malformed or ``expires_in`` is out of bounds,
+        Unavailable without credentials.
         """
         ...
 
@@ -149,10 +155,6 @@ class MediaBackend(Protocol):
         """
         ...
 
-    def can_copy_from(self, source: MediaBackend) -> bool:
-        """Whether ``copy_from`` works for objects of ``source``. No I/O."""
-        ...
-
     async def copy_from(
         self,
         source: MediaBackend,
@@ -163,9 +165,26 @@ class MediaBackend(Protocol):
     ) -> ObjectStat:
         """Copy an object of ``source`` to ``key`` here, whole or not at all; return what is there.
 
-        Media type and bytes are the same afterwards. ``source`` may be this backend.
-        Raises BadInput unless ``can_copy_from``, NotFound if ``source`` does not hold the object,
-        Conflict if it changes meanwhile, and Unavailable. Calling again is safe.
+        Media type and bytes are the same afterwards. ``source`` may be this or any other backend.
+        Raises NotFound if ``source`` does not hold the object, Conflict if it changes meanwhile,
+        and Unavailable. Calling again is safe.
+        """
+        ...
+
+    async def store(
+        self,
+        key: str,
+        blocks: AsyncGenerator[bytes, None],
+        *,
+        size: int | None,
+        content_type: str | None,
+        progress: CopyProgress | None = None,
+    ) -> ObjectStat:
+        """Store bytes that come through this program, whole or not at all; return what is there.
+
+        ``size`` is how many will come, None if nobody knows. ``blocks`` is closed at the end.
+        Raises LimitExceeded if they are too many, BadInput or Unavailable if they are not as many
+        as said, Unavailable if the backend fails, and lets through what ``blocks`` raises.
         """
         ...
 

@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 
 from anyio.to_thread import run_sync
 
 from tams_gql.media._checksums import ALGORITHMS
-from tams_gql.model.errors import Unavailable
+from tams_gql.media.port import CopyProgress, MediaBackend, ObjectStat
+from tams_gql.model.errors import NotFound, Unavailable
+
+
+async def found_in(source: MediaBackend, key: str) -> ObjectStat:
+    """What ``source`` holds under ``key``. Raises NotFound if that is nothing, Unavailable."""
+    [found] = await source.stat([key])
+    if found is None:
+        raise NotFound(f"storage backend {source.backend.label} does not hold the object")
+    return found
+
+
+async def copy_through(
+    source: MediaBackend,
+    source_key: str,
+    found: ObjectStat,
+    target: MediaBackend,
+    key: str,
+    progress: CopyProgress | None,
+) -> ObjectStat:
+    """Copy the version ``found`` of an object by reading it here and storing it in ``target``."""
+    blocks = verified(source.read(source_key, etag=found.etag), found.checksums)
+    async with aclosing(blocks):
+        return await target.store(
+            key, blocks, size=found.size, content_type=found.content_type, progress=progress
+        )
 
 
 async def verified(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from tams_gql.media.port import (
     MediaBackend,
@@ -16,7 +20,11 @@ from tams_gql.media.port import (
 from tams_gql.model.bounds import shown
 from tams_gql.model.errors import BadInput, NotFound, Unavailable
 
+_SIGNING_THREADS: Final = 2
+
 T = TypeVar("T")
+Signed = str | Unavailable | None
+"""A URL, or why there is none; None where its backend is not configured."""
 
 
 class MediaRegistry:
@@ -33,6 +41,7 @@ class MediaRegistry:
             labels = ", ".join(media.backend.label for media in defaults)
             raise BadInput(f"only one storage backend may be the default, not {labels}")
         self._default = defaults[0] if defaults else None
+        self._signing: CapacityLimiter | None = None
 
     def __iter__(self) -> Iterator[MediaBackend]:
         return iter(self._backends.values())
@@ -62,20 +71,34 @@ class MediaRegistry:
             raise BadInput(f"no storage backend is the default: name one of {known}")
         raise BadInput(f"storage backend {shown(storage_id)} is unknown; there are: {known}")
 
-    def sign_get(
+    async def sign_get(
         self, locations: Sequence[ObjectLocation], *, expires_in: int, method: ReadMethod = "GET"
-    ) -> list[str | None]:
-        """One URL for each location, in order.
+    ) -> list[Signed]:
+        """One URL for each location, in order. A backend that fails spoils only its own.
 
-        None where the backend is no longer configured: the instance is known but not readable,
-        and the other URLs of the page are still good.
+        None where the backend is no longer configured: the instance is known but not readable.
+        Unavailable where the backend cannot sign now.
         """
-        urls: list[str | None] = [None] * len(locations)
+        urls: list[Signed] = [None] * len(locations)
         for media, places, keys in self._grouped(locations):
-            signed = media.sign_get(keys, expires_in=expires_in, method=method)
+            sign = partial(media.sign_get, keys, expires_in=expires_in, method=method)
+            signed: Sequence[Signed]
+            try:
+                signed = await self._in_thread(sign) if media.signs_slowly else sign()
+            except Unavailable as error:
+                label = media.backend.label
+                told = Unavailable(f"storage backend {label} cannot sign URLs: {error.message}")
+                signed = [told] * len(keys)
             for place, url in zip(places, signed, strict=True):
                 urls[place] = url
         return urls
+
+    async def _in_thread(self, sign: Callable[[], list[str]]) -> list[str]:
+        # Few at a time: signing keeps a core busy, and others need the threads for their files.
+        if self._signing is None:
+            self._signing = CapacityLimiter(_SIGNING_THREADS)
+        # A client that has left need not be waited for: a signature changes nothing.
+        return await run_sync(sign, limiter=self._signing, abandon_on_cancel=True)
 
     async def stat(self, locations: Sequence[ObjectLocation]) -> list[ObjectStat | None]:
         """What is stored at each location, in order; None where nothing is.

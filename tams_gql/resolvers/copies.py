@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -16,9 +16,10 @@ from tams_gql.context import Context, Services
 from tams_gql.loaders.urls import instances_of
 from tams_gql.media.keys import unique_name
 from tams_gql.media.port import MediaBackend, ObjectLocation, ObjectStat
-from tams_gql.model.errors import BadInput, Conflict, NotFound, TamsError
+from tams_gql.model.errors import BadInput, Conflict, NotFound
 from tams_gql.resolvers import jobs
 from tams_gql.resolvers.attempts import until_fresh
+from tams_gql.resolvers.copy_sources import copy_from_any, sources_of
 from tams_gql.resolvers.deletions import delete_bytes, doomed_key
 from tams_gql.resolvers.documents import to_json_text
 from tams_gql.resolvers.object_rules import (
@@ -61,11 +62,7 @@ async def copy_object(ctx: Context, object_id: str, storage_id: str) -> ObjectRe
         if earlier is not None and _is_open(earlier) and is_for(earlier, row):
             return row
         _check_room(instances)
-        if not _sources(ctx.services, target, instances):
-            raise Conflict(
-                f"storage backend {target.backend.label} can copy from none of the object's copies",
-                field="storageId",
-            )
+        sources_of(ctx.services, row)
         await _begin(ctx, row, target, earlier)
         return row
 
@@ -102,18 +99,6 @@ async def _job_of(ctx: Context, object_id: str, storage_id: str) -> JobRecord | 
 def _check_room(instances: Sequence[object]) -> None:
     if len(instances) >= MAX_INSTANCES:
         raise Conflict(f"the object has {MAX_INSTANCES} copies, which is the most")
-
-
-def _sources(
-    services: Services, target: MediaBackend, instances: Sequence[dict[str, Any]]
-) -> list[tuple[MediaBackend, str]]:
-    """The copies that the target can read, with their keys."""
-    found = []
-    for instance in instances:
-        media = services.media.get(instance.get("storage_id", ""))
-        if media is not None and target.can_copy_from(media):
-            found.append((media, instance["key"]))
-    return found
 
 
 async def _begin(
@@ -174,7 +159,8 @@ class CopyObject:
         target = services.media.get(body["storage_id"])
         if target is None:
             raise NotFound(f"storage backend {body['storage_id']} is not configured here")
-        stat = await _copy(services, row, target, body["key"], progress)
+        sources = sources_of(services, row)
+        stat = await copy_from_any(sources, target, body["key"], progress)
         await until_fresh(lambda: _finish(services, job, stat))
 
     def give_up(self, services: Services, changes: ChangeSet, job: JobRecord) -> int | None:
@@ -207,32 +193,6 @@ def _keys(row: ObjectRecord) -> set[str | None]:
     return {instance.key for instance in instances_of(row)}
 
 
-async def _copy(
-    services: Services,
-    row: ObjectRecord,
-    target: MediaBackend,
-    key: str,
-    progress: jobs.Progress,
-) -> ObjectStat:
-    """Copy from the first of the object's places that works."""
-    failure: TamsError = Conflict(
-        f"storage backend {target.backend.label} can copy from none of the object's copies"
-    )
-    for source, source_key in _sources(services, target, orjson.loads(row.instances)):
-        try:
-            stat = await target.copy_from(source, source_key, key, progress=progress)
-        except TamsError as error:
-            failure = error
-            continue
-        if row.size is None or stat.size == row.size:
-            return stat
-        # All instances of an object must be identical (TAMS 8.2, POST instances).
-        failure = Conflict(
-            f"the copy in {source.backend.label} has {stat.size} bytes, the object {row.size}"
-        )
-    raise failure
-
-
 async def _finish(services: Services, job: JobRecord, stat: ObjectStat) -> None:
     """Show the copy, in the same commit that ends the job."""
     _, row = await _look(services, job)
@@ -247,8 +207,9 @@ async def _finish(services: Services, job: JobRecord, stat: ObjectStat) -> None:
         raise BadInput("the object has got too many copies meanwhile")
     changes = ChangeSet(services.now_us())
     as_read = {"instances": row.instances, "role": row.role, "created": row.created}
-    changes.expect.append(Expect(OBJECTS, (row.id,), as_read))
-    changes.update.append(Update(OBJECTS, ("instances",), ((row.id, text),)))
+    changes.expect.append(Expect(OBJECTS, (row.id,), {**as_read, "size": row.size}))
+    # Of an object that was elsewhere only, the size is known from now on.
+    changes.update.append(Update(OBJECTS, ("instances", "size"), ((row.id, text, stat.size),)))
     jobs.change_job(
         changes,
         job,

@@ -48,8 +48,8 @@ class Progress:
         self.done: int | None = None
         self.total: int | None = None
 
-    def __call__(self, done: int, total: int) -> None:
-        """Note what is done by now, and of how much."""
+    def __call__(self, done: int, total: int | None) -> None:
+        """Note what is done by now, and of how much, if that is known."""
         self.done, self.total = done, total
 
 

@@ -60,8 +60,10 @@ async def allocate_storage(
             await _refuse_taken(ctx, wanted)
         keys = [_new_key(ctx, media, i, flow.id, minted=object_ids is None) for i in wanted]
         made = _Made(media, dict(zip(wanted, keys, strict=True)), content_type or flow.container)
+        # First: storage that nobody can upload to must not be allocated.
+        signed = _signed(ctx, made, ctx.limits.min_object_timeout)
         await _allocate(ctx, flow, made, idempotency, minted=object_ids is None)
-        return _signed(ctx, made, ctx.limits.min_object_timeout)
+        return signed
 
     async def replay(earlier: Earlier) -> list[Allocation]:
         stored = ctx.services.media.for_allocation(earlier.response["storage_id"])

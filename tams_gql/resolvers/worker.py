@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tams_gql.context import Services
 from tams_gql.events.retention import keep_log_short
 from tams_gql.metrics import JOBS
-from tams_gql.model.errors import BadInput, TamsError
+from tams_gql.model.errors import BadInput, LimitExceeded, TamsError
 from tams_gql.model.ids import new_id
 from tams_gql.resolvers import jobs
 from tams_gql.resolvers.copies import CopyObject
@@ -135,7 +135,7 @@ async def _run(
         await work.run(services, job, progress)
         JOBS.add(work.kind, "done")
     except TamsError as error:
-        hopeless = isinstance(error, BadInput)
+        hopeless = isinstance(error, BadInput | LimitExceeded)
         await _put_back(services, work, job, error.message, hopeless=hopeless)
     except (Stale, jobs.Lost):
         raise
@@ -147,16 +147,14 @@ async def _run(
 async def _renew(services: Services, job: JobRecord, progress: jobs.Progress) -> JobRecord:
     """Hold the job for longer and show how far it is; ``Stale`` if it is another's by now."""
     due = jobs.lease_end(services)
-    seen = (progress.done, progress.total)
+    done = job.done_bytes if progress.done is None else progress.done
+    total = job.total_bytes if progress.total is None else progress.total
     old = job.due is None or due - job.due > services.limits.job_lease * 1_000_000 // 3
-    if not old and seen == (job.done_bytes, job.total_bytes):
+    if not old and (done, total) == (job.done_bytes, job.total_bytes):
         return job
-    renewed = job._replace(due=due)
-    if progress.total is not None:
-        renewed = renewed._replace(done_bytes=progress.done, total_bytes=progress.total)
+    renewed = job._replace(due=due, done_bytes=done, total_bytes=total)
     changes = ChangeSet(services.now_us())
-    shown = {"done_bytes": renewed.done_bytes, "total_bytes": renewed.total_bytes}
-    jobs.change_job(changes, job, due=due, **shown)
+    jobs.change_job(changes, job, due=due, done_bytes=done, total_bytes=total)
     try:
         await services.store.commit(changes)
     except TamsError as error:

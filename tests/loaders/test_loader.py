@@ -14,30 +14,25 @@ class Batches:
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+        self.begun = asyncio.Event()
         self.may_answer = asyncio.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     async def load(self, keys: list[str]) -> list[str]:
         self.asked.append(keys)
+        self.begun.set()
         await self.may_answer.wait()
         if self.error is not None:
             raise self.error
         return [key.upper() for key in keys]
 
 
-async def _begun(batches: Batches, count: int) -> None:
-    async with asyncio.timeout(5):
-        while len(batches.asked) < count:
-            await asyncio.sleep(0)
-
-
 async def test_a_key_is_loaded_once_for_all_who_ask_before_and_after() -> None:
     batches = Batches()
     batches.may_answer.set()
     loader: Loader[str, str] = Loader(batches.load)
-    assert await asyncio.gather(loader.load("a"), loader.load("b"), loader.load("a")) == [
-        *("A", "B", "A")
-    ]
+    found = await asyncio.gather(loader.load("a"), loader.load("b"), loader.load("a"))
+    assert list(found) == ["A", "B", "A"]
     assert await loader.load("b") == "B"
     assert await loader.load_many(["b", "c"]) == ["B", "C"]
     assert batches.asked == [["a", "b"], ["c"]]
@@ -51,14 +46,14 @@ async def test_who_is_cancelled_takes_nothing_from_the_others() -> None:
         return await loader.load("a")
 
     first, second = asyncio.create_task(ask()), asyncio.create_task(ask())
-    await _begun(batches, 1)
+    await asyncio.wait_for(batches.begun.wait(), 5)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
     third = asyncio.create_task(ask())
     await asyncio.sleep(0)
     batches.may_answer.set()
-    assert await asyncio.gather(second, third) == ["A", "A"]
+    assert list(await asyncio.gather(second, third)) == ["A", "A"]
     assert batches.asked == [["a"]]
 
 
@@ -75,7 +70,7 @@ async def test_a_batch_that_needs_another_loader_outlives_who_asked_that_one_too
         return await loader.load("a")
 
     cancelled, waiting = asyncio.create_task(ask(rows)), asyncio.create_task(ask(above))
-    await _begun(below, 1)
+    await asyncio.wait_for(below.begun.wait(), 5)
     cancelled.cancel()
     below.may_answer.set()
     async with asyncio.timeout(5):
@@ -91,3 +86,13 @@ async def test_a_failure_reaches_everyone_and_is_not_remembered() -> None:
     assert [str(outcome) for outcome in outcomes] == ["no luck", "no luck"]
     batches.error = None
     assert await loader.load("a") == "A"
+
+
+async def test_a_cancellation_from_inside_a_batch_is_a_failure_of_it() -> None:
+    batches = Batches()
+    batches.error = asyncio.CancelledError()
+    batches.may_answer.set()
+    loader: Loader[str, str] = Loader(batches.load)
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="was cancelled"):
+            await loader.load_many(["a", "b"])

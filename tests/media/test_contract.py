@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
 from tams_gql.media.port import MAX_EXPIRES_IN, MediaBackend, ObjectStat, PutRequest, SignedRequest
-from tams_gql.model.errors import BadInput, NotFound
+from tams_gql.model.errors import BadInput, NotFound, Unavailable
 
 FLOW = "bd5b7a9f-5c5f-4d3a-8a56-9d5fd4c2ff30"
 MPEG_TS = "video/mp2t"
@@ -271,9 +272,8 @@ async def test_a_copy_is_an_object_of_its_own(
     # given
     source, key = allocate(media, unique("ü & source")), allocate(media, unique("ü & copy"))
     await upload(media, client, source, b"0123456789", "audio/mp4")
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int | None]] = []
     # when
-    assert media.can_copy_from(media)
     copied = await media.copy_from(media, source, key, progress=lambda *now: told.append(now))
     await media.delete([source])
     # then
@@ -348,3 +348,49 @@ def test_nothing_secret_shows_when_printed(media: MediaBackend) -> None:
     assert len(signature) >= 32
     assert signature not in repr(request)
     assert "key" not in repr(media).lower()
+
+
+async def _in_blocks(*blocks: bytes) -> AsyncGenerator[bytes, None]:
+    for block in blocks:
+        yield block
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("body", [b"", b"0123456789"])
+async def test_bytes_are_stored_whether_their_number_is_known_or_not(
+    media: MediaBackend, client: httpx.AsyncClient, body: bytes, known: bool
+) -> None:
+    key = allocate(media, unique("ü & stored"))
+    size = len(body) if known else None
+    blocks = _in_blocks(body[:3], body[3:])
+    stored = await media.store(key, blocks, size=size, content_type="audio/mp4")
+    answer = await client.get(get_url(media, key))
+    assert (answer.content, answer.headers["content-type"]) == (body, "audio/mp4")
+    assert [stored] == await media.stat([key])
+    assert stored.size == len(body)
+
+
+@pytest.mark.parametrize("size", [9, 11])
+async def test_bytes_that_are_not_as_many_as_said_are_not_stored(
+    media: MediaBackend, size: int
+) -> None:
+    key = allocate(media, unique())
+    with pytest.raises((BadInput, Unavailable)):
+        await media.store(key, _in_blocks(b"0123456789"), size=size, content_type=MPEG_TS)
+    assert await media.stat([key]) == [None]
+
+
+async def test_what_fails_on_the_way_is_not_stored(media: MediaBackend) -> None:
+    key, closed = allocate(media, unique()), []
+
+    async def breaking() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"01234"
+            raise Unavailable("it broke off")
+        finally:
+            closed.append(True)
+
+    with pytest.raises(Unavailable, match="it broke off"):
+        await media.store(key, breaking(), size=None, content_type=MPEG_TS)
+    assert await media.stat([key]) == [None]
+    assert closed == [True]

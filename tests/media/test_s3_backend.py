@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 import uuid
+import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from tams_gql.media.port import PutRequest, ReadMethod
 from tams_gql.media.s3.backend import S3Media
 from tams_gql.media.s3.config import open_s3
 from tams_gql.media.s3.copying import CopySource
+from tams_gql.media.verification import mismatches
 from tams_gql.model.errors import BadInput, Conflict, NotFound, Unavailable
 from tests.media.s3_server import S3Server, started_versitygw, versitygw
 
@@ -123,17 +125,33 @@ async def test_bytes_that_arrive_damaged_are_refused(
     assert answer.status_code == 200
 
 
-async def test_a_checksum_that_the_store_keeps_is_told(
-    signed_s3: S3Server, s3_media: S3Media
+@pytest.mark.parametrize(
+    ("algorithm", "digest"),
+    [
+        ("SHA256", hashlib.sha256(b"bytes").digest()),
+        ("SHA1", hashlib.sha1(b"bytes", usedforsecurity=False).digest()),
+        ("CRC32", zlib.crc32(b"bytes").to_bytes(4, "big")),
+        ("CRC32C", bytes.fromhex("d06e9c92")),
+        ("CRC64NVME", bytes.fromhex("26985b6e514a4c24")),
+    ],
+)
+async def test_a_checksum_that_the_store_keeps_is_told_and_verified(
+    signed_s3: S3Server, s3_media: S3Media, algorithm: str, digest: bytes
 ) -> None:
-    digest = b64encode(hashlib.sha256(b"bytes").digest()).decode()
-    key = f"test/{uuid.uuid4()}"
+    # given an upload whose checksum the store has compared itself
+    text, key, name = b64encode(digest).decode(), f"test/{uuid.uuid4()}", algorithm.lower()
+    given = {"Bucket": signed_s3.bucket, "Key": key, "Body": b"bytes"}
     s3_client = signed_s3.client()
-    s3_client.put_object(Bucket=signed_s3.bucket, Key=key, Body=b"bytes", ChecksumSHA256=digest)
-    s3_client.close()
+    s3_client.put_object(**given, **{f"Checksum{algorithm}": text})
+    # then
     [stat] = await s3_media.stat([key])
     assert stat is not None
-    assert stat.checksums["sha256"] == digest
+    assert stat.checksums[name] == text
+    assert await mismatches(s3_media, key, {name: text}) == []
+    # and other bytes of the same length are noticed
+    s3_client.put_object(**{**given, "Body": b"bytez"})
+    s3_client.close()
+    assert await mismatches(s3_media, key, {name: text}) == [name]
 
 
 @pytest.mark.parametrize("skew", [-120, -900])
@@ -187,7 +205,7 @@ async def test_a_large_object_is_copied_in_parts(s3: S3Server, client: httpx.Asy
         body = random.Random(1).randbytes(2 * FIVE_MIB + 12_345)
         source = await stored(media, client, body)
         key = f"copies/ü &+ {uuid.uuid4()}"
-        told: list[tuple[int, int]] = []
+        told: list[tuple[int, int | None]] = []
         # when
         copied = await other.copy_from(
             media, source, key, progress=lambda done, size: told.append((done, size))

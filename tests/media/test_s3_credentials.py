@@ -194,6 +194,38 @@ async def test_the_chain_tells_when_temporary_credentials_expire(tmp_path: Path)
     assert "process-secret" not in str(failed.value)
 
 
+class Silent:
+    """A source that takes a while to find nothing."""
+
+    loads = 0
+
+    async def load(self) -> Credentials:
+        self.loads += 1
+        await asyncio.sleep(0.01)
+        raise Unavailable("the metadata service does not answer")
+
+
+async def test_a_source_that_does_not_answer_is_not_asked_for_each_request() -> None:
+    # given
+    source = Silent()
+    keeper = CredentialKeeper(source)
+    await keeper.start(patient=True)
+    await keeper.aclose()
+    assert source.loads == 1
+    # when
+    found = await asyncio.gather(*(keeper.fresh() for _ in range(100)), return_exceptions=True)
+    # then
+    assert source.loads == 2
+    assert {str(error) for error in found} == {
+        "the metadata service does not answer",
+        "the S3 credentials are missing",
+    }
+    # and it is asked again a little later
+    keeper._futile_until = 0.0
+    with pytest.raises(Unavailable, match="does not answer"):
+        await keeper.fresh()
+
+
 async def test_urls_of_temporary_credentials_end_with_them(s3: S3Server, tmp_path: Path) -> None:
     media = await open_s3(s3.config())
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
 
+from tams_gql.media.cdn.signer import CdnSigner
 from tams_gql.media.keys import check_key
 from tams_gql.media.port import (
     MAX_EXPIRES_IN,
@@ -24,7 +25,7 @@ from tams_gql.media.port import (
     check_content_type,
     check_expires_in,
 )
-from tams_gql.media.reading import verified
+from tams_gql.media.reading import copy_through, found_in
 from tams_gql.media.s3.client import Place, S3Client
 from tams_gql.media.s3.concurrency import each
 from tams_gql.media.s3.config import S3BackendConfig
@@ -34,7 +35,7 @@ from tams_gql.media.s3.deletion import Deleter
 from tams_gql.media.s3.failures import FORBIDDEN, S3Failure
 from tams_gql.media.s3.signing import Method, Presigner, Terms, quoted_path
 from tams_gql.media.s3.transfer import Uploader, read_object
-from tams_gql.model.errors import Conflict, NotFound, Unavailable
+from tams_gql.model.errors import Conflict, NotFound, TamsError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class S3Media:
         place: Place,
         keeper: CredentialKeeper,
         *,
-        authorise: UrlAuthoriser | None,
+        authorise: UrlAuthoriser | CdnSigner | None,
         closing: AsyncExitStack,
         clock: Callable[[], float],
     ) -> None:
@@ -75,7 +76,8 @@ class S3Media:
         self._config = config
         self._client = client
         self._keeper = keeper
-        self._authorise = authorise
+        self._cdn = None if authorise is None or callable(authorise) else authorise
+        self._authorise = authorise if callable(authorise) else None
         self._closing = closing
         self._clock = clock
         self._presigner = Presigner(place.base_url, place.region)
@@ -99,6 +101,10 @@ class S3Media:
     def backend(self) -> StorageBackend:
         return self._backend
 
+    @property
+    def signs_slowly(self) -> bool:
+        return self._cdn is not None and self._cdn.slow
+
     def new_key(self, object_id: str, *, flow_id: str, now: datetime) -> str:
         return self._keys.render(object_id, flow_id=flow_id, now=now)
 
@@ -107,12 +113,16 @@ class S3Media:
     ) -> list[str]:
         terms = self._terms(method, expires_in)
         base = self._config.public_base_url
-        if base is None:
+        # A signer that is built in would give out the bytes on a HEAD URL: CDNs do not tell.
+        if base is None or (method == "HEAD" and self._cdn is not None):
             return self._presigner.urls(keys, terms, self._keeper.current())
         urls = [f"{base}/{quoted_path(key)}" for key in keys]
-        if self._authorise is None:
-            return urls
-        return self._authorise(urls, method=method, expires_at=terms.now + terms.expires_in)
+        expires_at = terms.now + terms.expires_in
+        if self._cdn is not None:
+            return self._cdn.sign(urls, expires_at)
+        if self._authorise is not None:
+            return self._authorised(self._authorise, urls, method, expires_at)
+        return urls
 
     def sign_put(self, items: Sequence[PutRequest], *, expires_in: int) -> list[SignedRequest]:
         terms, credentials = self._terms("PUT", expires_in), self._keeper.current()
@@ -142,10 +152,6 @@ class S3Media:
     async def delete(self, keys: Sequence[str]) -> None:
         await self._deleter.delete(keys)
 
-    def can_copy_from(self, source: MediaBackend) -> bool:
-        del source  # whatever it is, this program can read it
-        return True
-
     async def copy_from(
         self,
         source: MediaBackend,
@@ -155,55 +161,42 @@ class S3Media:
         progress: CopyProgress | None = None,
     ) -> ObjectStat:
         check_key(key)
-        [found] = await source.stat([source_key])
-        if found is None:
-            raise NotFound(f"storage backend {source.backend.label} does not hold the object")
+        found = await found_in(source, source_key)
         if not (isinstance(source, S3Media) and _service(source._config) == _service(self._config)):
-            await self._copy_through(source, source_key, found, key, progress)
-        elif (source._config.bucket, source_key) == (self._config.bucket, key):
+            return await copy_through(source, source_key, found, self, key, progress)
+        if (source._config.bucket, source_key) == (self._config.bucket, key):
             return found  # S3 refuses to copy an object onto itself
-        else:
-            await self._copy_inside(source, source_key, found, key, progress)
-        copied = await self._stat(key)
-        if copied is None or copied.size != found.size:
-            raise Unavailable(f"storage backend {self._backend.label} did not keep the copy")
-        return copied
-
-    async def _copy_inside(
-        self,
-        source: S3Media,
-        source_key: str,
-        found: ObjectStat,
-        key: str,
-        progress: CopyProgress | None,
-    ) -> None:
-        """Let the store make the copy; make it here if these credentials cannot read there."""
         try:
             wanted = CopySource(source._config.bucket, source_key, found)
             await self._copier.copy(wanted, key, progress)
         except S3Failure as error:
+            # These credentials cannot read there, but those of the source can.
             if error.s3_code not in FORBIDDEN or source is self:
                 raise
-            await self._copy_through(source, source_key, found, key, progress)
+            return await copy_through(source, source_key, found, self, key, progress)
+        return await self._kept(key, found.size)
 
-    async def _copy_through(
+    async def store(
         self,
-        source: MediaBackend,
-        source_key: str,
-        found: ObjectStat,
         key: str,
-        progress: CopyProgress | None,
-    ) -> None:
-        """Read from any other backend and write here."""
-        blocks = verified(source.read(source_key, etag=found.etag), found.checksums)
+        blocks: AsyncGenerator[bytes, None],
+        *,
+        size: int | None,
+        content_type: str | None,
+        progress: CopyProgress | None = None,
+    ) -> ObjectStat:
         async with aclosing(blocks):
-            await self._uploader.upload(
-                key,
-                blocks,
-                size=found.size,
-                content_type=found.content_type,
-                progress=progress,
+            stored = await self._uploader.upload(
+                check_key(key), blocks, size=size, content_type=content_type, progress=progress
             )
+        return await self._kept(key, stored)
+
+    async def _kept(self, key: str, size: int) -> ObjectStat:
+        """What is stored now. Raises Unavailable unless that has ``size`` bytes."""
+        found = await self._stat(key)
+        if found is None or found.size != size:
+            raise Unavailable(f"storage backend {self._backend.label} did not keep the copy")
+        return found
 
     async def read(self, key: str, *, etag: str | None = None) -> AsyncIterator[bytes]:
         found = await self._stat(key)
@@ -243,6 +236,22 @@ class S3Media:
                 f"storage backend {self._backend.label} does not keep what is written"
             )
         self._notice_skew(written)
+
+    def _authorised(
+        self, authorise: UrlAuthoriser, urls: list[str], method: ReadMethod, expires_at: int
+    ) -> list[str]:
+        try:
+            signed = authorise(urls, method=method, expires_at=expires_at)
+        except TamsError:
+            raise
+        except Exception as error:
+            # An operator's function, whose errors may hold secrets; it spoils only these URLs.
+            name = type(error).__name__
+            logger.error("the URL signer of %s failed (%s)", self._backend.label, name)
+            raise Unavailable(f"its URL signer failed ({name})") from None
+        if len(signed) != len(urls):
+            raise Unavailable("its URL signer gave another number of URLs")
+        return signed
 
     def _terms(self, method: Method, expires_in: int) -> Terms:
         life = min(check_expires_in(expires_in), self._config.url_lifetime)

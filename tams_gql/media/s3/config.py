@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from tams_gql.media.cdn.config import UrlSigner
+from tams_gql.media.cdn.signer import CdnSigner
 from tams_gql.media.keys import DEFAULT_TEMPLATE, KeyTemplate
 from tams_gql.media.port import MAX_EXPIRES_IN, StorageBackend
 from tams_gql.media.s3.credentials import (
@@ -121,8 +123,7 @@ class S3BackendSettings(_Model):
     where clients do, if that is another address. URLs are presigned for the latter.
     ``public_base_url`` is what stands before the key in GET and HEAD URLs instead: of a bucket that
     anybody may read (``presigned`` false), or of a CDN (``presigned`` true; the caller of
-    ``open_s3`` gives its signer, which ``url_signer`` names as "module:function"). Uploads are
-    always presigned.
+    ``open_s3`` gives its signer, which ``url_signer`` describes). Uploads are always presigned.
     ``url_lifetime`` is the longest life of a URL here, whatever is asked for.
     """
 
@@ -146,7 +147,7 @@ class S3BackendSettings(_Model):
 
     presigned: bool = True
     public_base_url: _Url | None = None
-    url_signer: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    url_signer: UrlSigner | None = None
     url_lifetime: int = Field(MAX_EXPIRES_IN, ge=1, le=MAX_EXPIRES_IN)
 
     connect_timeout: float = Field(5.0, gt=0, le=300)
@@ -217,7 +218,7 @@ class S3BackendConfig(S3BackendSettings):
 async def open_s3(
     config: S3BackendConfig,
     *,
-    authorise: UrlAuthoriser | None = None,
+    authorise: UrlAuthoriser | CdnSigner | None = None,
     patient: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> S3Media:

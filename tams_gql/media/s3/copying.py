@@ -10,7 +10,7 @@ from tams_gql.media.s3.client import S3Client
 from tams_gql.media.s3.concurrency import each
 from tams_gql.media.s3.multipart import Target, in_parts
 
-_MAX_PARTS: Final = 10_000  # of a multipart upload
+MAX_PARTS: Final = 10_000  # of a multipart upload
 _PARTS_AT_A_TIME: Final = 8
 
 
@@ -38,7 +38,7 @@ class _Part(NamedTuple):
 
 def parts_of(size: int, part_bytes: int) -> list[_Part]:
     """The parts of an object of ``size`` bytes, larger than asked if there were too many."""
-    length = max(part_bytes, -(-size // _MAX_PARTS))
+    length = max(part_bytes, -(-size // MAX_PARTS))
     starts = range(0, size, length)
     return [_Part(n, at, min(at + length, size) - 1) for n, at in enumerate(starts, start=1)]
 

@@ -152,16 +152,24 @@ class CredentialKeeper:
     async def reload(self, refused: Credentials | None) -> bool:
         """Load again after ``refused`` did not work; whether there are others now.
 
-        Callers that come together share one load, and after a load that brought nothing new the
-        next has to wait: a thousand refused requests must not become a thousand loads.
+        Callers that come together share one load, and after a load that failed or brought nothing
+        new the next has to wait: a thousand refused requests must not become a thousand loads,
+        each of which may wait for a metadata service that does not answer.
         Raises Unavailable.
         """
         async with self._lock:
             if self._current == refused and time.monotonic() >= self._futile_until:
-                self._take(await self._source.load())
+                try:
+                    self._take(await self._source.load())
+                except Exception:
+                    self._wait()
+                    raise
                 if self._current == refused:
-                    self._futile_until = time.monotonic() + _FUTILE_SECONDS
+                    self._wait()
         return self._current != refused
+
+    def _wait(self) -> None:
+        self._futile_until = time.monotonic() + min(_FUTILE_SECONDS, self._recheck)
 
     def _take(self, loaded: Credentials) -> None:
         if loaded != self._current:
