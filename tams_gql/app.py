@@ -18,6 +18,7 @@ from tams_gql.http.explorer.queries import QUERIES
 from tams_gql.http.graphql import GraphQLEndpoint, OperationLimits, TransportLimits
 from tams_gql.http.health import health_routes
 from tams_gql.http.media import media_routes
+from tams_gql.http.metrics import metrics_routes
 from tams_gql.http.middleware import http_middleware
 from tams_gql.media.health import MediaHealth
 from tams_gql.media.local import LocalMedia
@@ -109,6 +110,7 @@ def create_app(settings: Settings, refit: Refit | None = None) -> Starlette:
             WebSocketRoute(GRAPHQL_PATH, endpoint),
             *explorer_routes(f"{GRAPHQL_PATH}/static"),
             *health_routes({"store": running.check_store, "media": running.check_media}),
+            *metrics_routes(),
         ],
         middleware=http_middleware(
             max_request_bytes=settings.max_request_bytes,
@@ -157,6 +159,7 @@ def _transport_limits(settings: Settings) -> TransportLimits:
             subscriptions=settings.max_subscriptions,
             persisted_bytes=settings.persisted_query_bytes,
         ),
+        connections=settings.max_websockets,
         operations_per_connection=settings.max_subscriptions_per_connection,
         batch=settings.max_batch_operations,
         heartbeat_seconds=settings.stream_heartbeat,
