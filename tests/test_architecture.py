@@ -40,12 +40,14 @@ SETTINGS = frozenset({"settings", "settings_media", "settings_sources", "setting
 DOORS: Mapping[str, tuple[str, ...]] = {
     "aiobotocore": ("tams_gql.media.s3",),
     "botocore": ("tams_gql.media.s3",),
-    "aiohttp": ("tams_gql.media.s3",),
+    "aiohttp": ("tams_gql.media.s3", "tams_gql.media.external"),
     "aiodataloader": ("tams_gql.loaders",),
     "annotated_types": ("tams_gql.settings_sources",),
     "anyio": ("tams_gql.http", "tams_gql.media"),
     "av": ("tams_gql.ingest",),
     "click": ("tams_gql.cli",),
+    "crcmod": ("tams_gql.media._checksums",),
+    "cryptography": ("tams_gql.media.cdn",),
     "flatbuffers": ("tams_gql.store.vast",),
     "graphql": ("tams_gql.schema",),
     "httpx": ("tams_gql.ingest",),
@@ -53,8 +55,10 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "numpy": ("tams_gql.ingest", "tams_gql.store"),
     "opentelemetry": ("tams_gql.app", "tams_gql.http", "tams_gql.telemetry"),
     "orjson": ("tams_gql",),
+    "prometheus_client": ("tams_gql.http.metrics",),
     "pyarrow": ("tams_gql.store", "tams_gql.loaders", "tams_gql.events"),
     "pydantic": (
+        "tams_gql.media.cdn.config",
         "tams_gql.media.s3.config",
         "tams_gql.model",
         "tams_gql.settings",
@@ -70,17 +74,22 @@ DOORS: Mapping[str, tuple[str, ...]] = {
         "tams_gql.settings_sources",
         "tams_gql.settings_store",
     ),
+    "multidict": ("tams_gql.media.external",),
     "rich": ("tams_gql.ingest", "tams_gql.cli"),
     "starlette": ("tams_gql.app", "tams_gql.http", "rest_compat", "tams_gql.cli.serve"),
     "strawberry": ("tams_gql.schema", "tams_gql.app"),
     "urllib3": ("tams_gql.store.vast",),
     "uvicorn": ("tams_gql.cli.serve",),
     "vastdb": ("tams_gql.store.vast",),
+    "yarl": ("tams_gql.media.external",),
     "websockets": ("tams_gql.ingest",),
 }
 """For each third party the modules, or packages, that may import it."""
 
-HEAVY = ("vastdb", "ibis", "aiobotocore", "botocore", "av", "httpx", "rich", "click", "uvicorn")
+HEAVY = (
+    *("vastdb", "ibis", "aiobotocore", "botocore", "aiohttp", "cryptography", "crcmod"),
+    *("av", "httpx", "rich", "click", "uvicorn"),
+)
 """What a server that does not need it must not pay for."""
 
 

@@ -159,10 +159,11 @@ def patch_flow(
 
     The stored body may have both a profile and the technical part that came from it.
     """
-    changed = {**stored, **_own_keys(changes, field)}
-    return _flow(
-        _own_keys({key: item for key, item in changed.items() if item is not None}, field), field
-    )
+    own = _own_keys(changes, field)
+    # Vendor keys may be null and stay so; only a change to null removes.
+    kept = {key: item for key, item in stored.items() if key not in own}
+    given = {key: item for key, item in own.items() if item is not None}
+    return _flow(_own_keys({**kept, **given}, field), field)
 
 
 def _own_keys(body: object, field: str) -> dict[str, object]:

@@ -89,3 +89,10 @@ def parse_mime_type(text: object, *, field: str) -> str:
     if not isinstance(text, str) or not is_mime_type(text):
         refuse(field, text, MIME_TYPE_ALLOWED)
     return text
+
+
+def is_same_mime_type(one: str | None, other: str | None) -> bool:
+    """Whether two MIME types are the same: case means nothing (RFC 2045, section 5.1)."""
+    if one is None or other is None:
+        return one is other
+    return one.lower() == other.lower()

@@ -57,7 +57,7 @@ async def source_coverage(ctx: Context, source_id: str, window: TimeRange | None
         )
     asked = [_asked(flow_id, bounds, 0) for flow_id in flow_ids]
     found = await ctx.loaders.coverage_by_window.load_many(asked)
-    stretches = _union(s for covered in found for s in _bounded(covered.stretches))
+    stretches = _bounded(_union(s for each in found for s in _bounded(each.stretches)))
     total = Covered(
         stretches,
         sum(end - start for start, end in stretches),

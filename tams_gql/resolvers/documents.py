@@ -54,7 +54,8 @@ def search_text(label: object, description: object, tags: Mapping[str, Any] | No
 
 def rfc3339(us: int) -> str:
     """A record time, microseconds UTC, as RFC 3339."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+    moment = datetime.fromtimestamp(us / 1_000_000, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def members_of(flow: FlowBody, source_of: dict[str, str]) -> list[MemberRecord]:

@@ -28,7 +28,7 @@ from tams_gql.store.scan import (
     eq,
     is_in,
 )
-from tams_gql.store.tables import FLOW_COUNTERS
+from tams_gql.store.tables import COLLECTIONS, FLOW_COUNTERS
 
 MAX_SEARCH_TERMS = 16
 MAX_SEARCH_CHARS = 1_024
@@ -52,7 +52,10 @@ class FlowSort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SourceFilter:
-    """Conditions on sources; None leaves one out. Times are microseconds UTC."""
+    """Conditions on sources; None leaves one out. Times are microseconds UTC.
+
+    No ids in ``collected_by_ids`` ask for sources that no source collects (TAMS 8.2, GET sources).
+    """
 
     ids: tuple[str, ...] | None = None
     formats: tuple[ContentFormat, ...] | None = None
@@ -60,6 +63,7 @@ class SourceFilter:
     created_after: int | None = None
     created_before: int | None = None
     updated_after: int | None = None
+    collected_by_ids: tuple[str, ...] | None = None
     tags: tuple[Tagged, ...] = ()
     every: tuple[SourceFilter, ...] = ()
     some: tuple[SourceFilter, ...] | None = None
@@ -78,15 +82,16 @@ class SourceFilter:
 
     def beyond(self) -> tuple[Condition, ...]:
         """The conditions that are not on columns of the table."""
-        return ()
+        return _collected(self.collected_by_ids, "child_source_id", "parent_source_id")
 
 
 @dataclass(frozen=True, slots=True)
 class FlowFilter:
     """Conditions on flows; None leaves one out. Times are microseconds UTC.
 
-    ``timerange`` matches flows whose own time range, from first to last segment, overlaps it
-    (TAMS 8.2, GET flows).
+    ``timerange`` matches flows whose own time range, from first to last segment, overlaps it, and
+    flows without segments if it is empty. No ids in ``collected_by_ids`` ask for flows that no flow
+    collects (both TAMS 8.2, GET flows).
     """
 
     ids: tuple[str, ...] | None = None
@@ -108,6 +113,7 @@ class FlowFilter:
     created_after: int | None = None
     created_before: int | None = None
     updated_after: int | None = None
+    collected_by_ids: tuple[str, ...] | None = None
     tags: tuple[Tagged, ...] = ()
     every: tuple[FlowFilter, ...] = ()
     some: tuple[FlowFilter, ...] | None = None
@@ -141,13 +147,30 @@ class FlowFilter:
 
     def beyond(self) -> tuple[Condition, ...]:
         """The conditions that are not on columns of the table."""
-        if self.timerange is None:
-            return ()
-        overlap = (
-            compare("min_start_ns", Op.LT, self.timerange.end_ns),
-            compare("max_end_ns", Op.GT, self.timerange.start_ns),
+        return (
+            *_within(self.timerange),
+            *_collected(self.collected_by_ids, "child_id", "parent_id"),
         )
-        return (Among("id", FLOW_COUNTERS, "flow_id", overlap),)
+
+
+def _within(timerange: TimeRange | None) -> tuple[Condition, ...]:
+    if timerange is None:
+        return ()
+    if timerange.is_empty:
+        return (Among("id", FLOW_COUNTERS, "flow_id", (eq("segment_count", 0),)),)
+    overlap = (
+        compare("min_start_ns", Op.LT, timerange.end_ns),
+        compare("max_end_ns", Op.GT, timerange.start_ns),
+    )
+    return (Among("id", FLOW_COUNTERS, "flow_id", overlap),)
+
+
+def _collected(ids: tuple[str, ...] | None, child: str, parent: str) -> tuple[Condition, ...]:
+    if ids is None:
+        return ()
+    if not ids:
+        return (Not(Among("id", COLLECTIONS, child, ())),)
+    return (Among("id", COLLECTIONS, child, (is_in(parent, ids),)),)
 
 
 _NULL = compare("init_segments", Op.IS_NULL)

@@ -15,7 +15,6 @@ from tams_gql.model.flow import (
     parse_flow_put,
     patch_flow,
 )
-from tams_gql.model.technical import TECHNICAL_KEYS
 from tams_gql.model.time import TimeRange
 from tams_gql.resolvers.collections import check_members
 from tams_gql.resolvers.deletion import removal_of
@@ -23,9 +22,17 @@ from tams_gql.resolvers.documents import (
     flow_document,
     flow_row,
     members_of,
+    rfc3339,
     search_text,
     source_event,
     to_json_text,
+)
+from tams_gql.resolvers.flow_rules import (
+    check_profile,
+    check_segments,
+    check_source,
+    check_version,
+    check_writable,
 )
 from tams_gql.resolvers.idempotency import NO_KEY, Earlier, Idempotency, once
 from tams_gql.resolvers.profiles import technical_of
@@ -79,9 +86,9 @@ async def put_flow(
     async def attempt() -> FlowWritten:
         flow = await _with_profile(ctx, parsed)
         stored = await ctx.loaders.flow_by_id.load(flow.id)
-        _check_version(stored, expected_version)
+        check_version(stored, expected_version)
         if stored is not None:
-            _check_writable(stored, flow)
+            check_writable(stored, flow)
         return await _write(ctx, flow, stored, idempotency)
 
     return await once(ctx, idempotency, lambda e: _replayed(ctx, e), attempt)
@@ -124,14 +131,14 @@ async def edit_flow(
         stored = await ctx.loaders.flow_by_id.load(flow_id)
         if stored is None:
             raise NotFound(f"there is no flow {flow_id}", field="id")
-        _check_version(stored, expected_version)
-        _check_profile(stored, changes)
+        check_version(stored, expected_version)
+        check_profile(stored, changes)
         members = await ctx.loaders.members_by_flow.load(flow_id)
         document = flow_document(stored, members)
         document.pop("updated_by", None)  # of the change before this one
         flow = patch_flow(document, changes)
         if set(changes) != {"read_only"}:
-            _check_writable(stored, flow)
+            check_writable(stored, flow)
         return await _write(ctx, flow, stored, idempotency)
 
     return await once(ctx, idempotency, lambda e: _replayed(ctx, e), attempt)
@@ -146,14 +153,15 @@ async def delete_flow(
 ) -> FlowDeleted:
     """Delete a flow with its segments; its source goes with its last flow unless made by a client.
 
-    Objects stay until nothing refers to them. Raises ``NotFound``, ``ReadOnly``, ``Conflict``.
+    Objects stay until nothing refers to them. Raises ``NotFound``, ``Conflict``, and ``ReadOnly``
+    also if the collection of a read-only flow would lose the flow.
     """
 
     async def attempt() -> FlowDeleted:
         stored = await ctx.loaders.flow_by_id.load(flow_id)
         if stored is None:
             raise NotFound(f"there is no flow {flow_id}", field="id")
-        _check_version(stored, expected_version)
+        check_version(stored, expected_version)
         if stored.read_only:
             raise ReadOnly(f"flow {flow_id} is read-only", field="id")
         return await _delete(ctx, stored, idempotency)
@@ -165,51 +173,16 @@ async def delete_flow(
     return await once(ctx, idempotency, replay, attempt)
 
 
-def _check_profile(stored: FlowRecord, changes: Mapping[str, object]) -> None:
-    # TAMS 8.2, PUT flow: what came from a profile stays until the flow lets go of the profile.
-    for key in changes:
-        if stored.profile_id is not None and key in TECHNICAL_KEYS:
-            raise BadInput(
-                f"{key}: flow {stored.id} has it from profile {stored.profile_id}; replace the"
-                " flow without the profile to change it",
-                field=key,
-            )
-
-
-def _check_version(stored: FlowRecord | None, expected: int | None) -> None:
-    version = 0 if stored is None else stored.version
-    if expected is not None and expected != version:
-        raise Conflict(
-            f"expectedVersion: {expected} is stale; the flow has version {version}",
-            field="expectedVersion",
-            version=version,
-        )
-
-
-def _check_writable(stored: FlowRecord, flow: FlowBody) -> None:
-    # TAMS 8.2, flow `read_only`: everything but the flag itself is refused.
-    if stored.read_only:
-        raise ReadOnly(f"flow {stored.id} is read-only", field="id")
-    if stored.source_id != flow.source_id:
-        raise BadInput(
-            f"source_id: flow {flow.id} belongs to source {stored.source_id} and cannot move",
-            field="source_id",
-        )
-    if stored.format != flow.format.value:
-        raise BadInput(
-            f"format: flow {flow.id} is {stored.format} and cannot become {flow.format.value}",
-            field="format",
-        )
-
-
 async def _write(
     ctx: Context, flow: FlowBody, stored: FlowRecord | None, idempotency: Idempotency
 ) -> FlowWritten:
     now = ctx.services.now_us()
     source = await ctx.loaders.source_by_id.load(flow.source_id)
-    _check_source(flow, source)
+    check_source(flow, source)
     members, expects = await check_members(ctx, flow, field="flow_collection")
     row = _row(ctx, flow, stored, now)
+    if stored is not None:
+        expects += await check_segments(ctx, stored, row)
     rows = members_of(flow, {flow_id: member.source_id for flow_id, member in members.items()})
     changes = ChangeSet(now, expect=expects)
     changes.expect.append(Expect(FLOWS, (row.id,), stored and {"version": stored.version}))
@@ -230,16 +203,6 @@ async def _write(
     return FlowWritten(row, stored is None, ctx.services.feed.cursor(committed.position))
 
 
-def _check_source(flow: FlowBody, source: SourceRecord | None) -> None:
-    # TAMS 8.2, PUT flow: a flow must be compatible with the other flows of its source.
-    if source is not None and source.format != flow.format.value:
-        raise BadInput(
-            f"format: source {source.id} is {source.format}, so its flow cannot be"
-            f" {flow.format.value}",
-            field="format",
-        )
-
-
 def _row(ctx: Context, flow: FlowBody, stored: FlowRecord | None, now: int) -> FlowRecord:
     version = 1 if stored is None else stored.version + 1
     creator = flow.created_by or ctx.principal
@@ -255,8 +218,17 @@ def _row(ctx: Context, flow: FlowBody, stored: FlowRecord | None, now: int) -> F
     # TAMS 8.2, `metadata_version`: a client's own value is kept, otherwise every change gets one.
     given = flow.metadata_version
     if given is None or (stored is not None and given == stored.metadata_version):
-        row = row._replace(metadata_version=str(version))
+        row = row._replace(metadata_version=_new_metadata_version(row.metadata_updated))
     return row
+
+
+def _new_metadata_version(updated_us: int) -> str:
+    """A text that the flow never had, because equal versions promise equal metadata.
+
+    A moment rather than a count: clients may have chosen any number, and copies of the flow in
+    other services count too (TAMS 8.2, ``metadata_version``).
+    """
+    return rfc3339(updated_us)
 
 
 def _create(
@@ -310,7 +282,7 @@ async def _delete(ctx: Context, stored: FlowRecord, idempotency: Idempotency) ->
             EventType.FLOW_DELETED,
             stored.source_id,
             stored.id,
-            to_json_text({"flow_id": stored.id}),
+            to_json_text({"flow_id": stored.id, "collected_by": _collectors(parents)}),
         )
     )
     await _leave_parents(ctx, changes, parents, stored.id)
@@ -320,10 +292,9 @@ async def _delete(ctx: Context, stored: FlowRecord, idempotency: Idempotency) ->
     if source is not None and source_deleted:
         changes.update.pop()  # the row goes as a whole
         changes.delete.append(Delete(SOURCES, (eq("id", source.id),)))
+        told = {"source_id": source.id, "collected_by": _collectors(parents)}
         changes.events.append(
-            NewEvent(
-                EventType.SOURCE_DELETED, source.id, None, to_json_text({"source_id": source.id})
-            )
+            NewEvent(EventType.SOURCE_DELETED, source.id, None, to_json_text(told))
         )
     idempotency.remember(changes, {"source_deleted": source_deleted})
     committed = await ctx.commit(changes)
@@ -334,18 +305,26 @@ async def _delete(ctx: Context, stored: FlowRecord, idempotency: Idempotency) ->
 async def _leave_parents(
     ctx: Context, changes: ChangeSet, parents: Sequence[MemberRecord], flow_id: str
 ) -> None:
-    """The collections that held the flow change too, so their flows get a new version."""
+    """The collections that held the flow change too, so their flows get a new version.
+
+    Raises ``ReadOnly`` if one of them may not change.
+    """
     ids = [row.parent_id for row in parents]
     rows = await ctx.loaders.flow_by_id.load_many(ids)
     lists = await ctx.loaders.members_by_flow.load_many(ids)
     for parent, members in zip(rows, lists, strict=True):
         if parent is None:
             continue
+        if parent.read_only:
+            raise ReadOnly(
+                f"flow {flow_id} is in the collection of flow {parent.id}, which is read-only",
+                field="id",
+            )
         version, now = parent.version + 1, max(changes.now_us, parent.metadata_updated + 1)
         changed = parent._replace(
             version=version,
             metadata_updated=now,
-            metadata_version=str(version),
+            metadata_version=_new_metadata_version(now),
             updated_by=ctx.principal,
         )
         columns = ("version", "metadata_updated", "metadata_version", "updated_by")
@@ -357,5 +336,13 @@ async def _leave_parents(
 
 
 def _flow_event(kind: EventType, row: FlowRecord, members: Sequence[MemberRecord]) -> NewEvent:
-    body = to_json_text({"flow": flow_document(row, members)})
-    return NewEvent(kind, row.source_id, row.id, body)
+    told: dict[str, object] = {"flow": flow_document(row, members)}
+    if members:
+        # What the flow makes its source collect, for those who follow the collection.
+        told["member_sources"] = sorted({member.child_source_id for member in members})
+    return NewEvent(kind, row.source_id, row.id, to_json_text(told))
+
+
+def _collectors(parents: Sequence[MemberRecord]) -> list[str]:
+    """The flows and sources that collected what goes: afterwards nobody could look that up."""
+    return sorted({id for row in parents for id in (row.parent_id, row.parent_source_id)})

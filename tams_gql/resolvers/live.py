@@ -12,6 +12,7 @@ from tams_gql.model.events import EventType
 from tams_gql.model.time import TimeRange
 from tams_gql.resolvers.documents import segments_from_columns
 from tams_gql.resolvers.events import EventFilter, checked_position
+from tams_gql.resolvers.events_collected import Collected, followed
 from tams_gql.store.records import SegmentRecord
 
 
@@ -26,24 +27,35 @@ class SegmentsAdded:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a subscriber follows: any of the flows, or flows of any of the sources; None for all."""
+    """What a subscriber follows; None for everything.
+
+    That is any of the flows, flows of any of the sources, or what any of the collections holds.
+    """
 
     flow_ids: frozenset[str] | None = None
     source_ids: frozenset[str] | None = None
+    collected_by: frozenset[str] | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is chosen."""
+        return self.flow_ids is None and self.source_ids is None and self.collected_by is None
 
     def matches(self, event: Event) -> bool:
-        """Whether an event is about what is followed."""
-        if self.flow_ids is None and self.source_ids is None:
-            return True
+        """Whether an event is about a chosen flow or source."""
         return (self.flow_ids is not None and event.flow_id in self.flow_ids) or (
             self.source_ids is not None and event.source_id in self.source_ids
         )
 
 
-async def position_after(ctx: Context, after: str | None) -> str:
-    """Where to begin: at a client's cursor, or at what is committed now."""
-    head = await ctx.services.feed.head()
-    return head if after is None else checked_position(ctx, after, head)
+async def _begin(ctx: Context, topic: Topic, after: str | None) -> tuple[str, Collected | None]:
+    """Where to begin, at a client's cursor or at what is committed now, and with which members."""
+    if topic.collected_by is None:
+        head, members = await ctx.services.feed.head(), None
+    else:
+        members = await followed(ctx, topic.collected_by)
+        head = members.position
+    return head if after is None else checked_position(ctx, after, head), members
 
 
 async def matching_events(
@@ -51,15 +63,21 @@ async def matching_events(
 ) -> AsyncGenerator[Event, None]:
     """Events as they are committed, in commit order, for ever.
 
-    Raises ``BadInput`` for a cursor that is not of this log and ``CursorExpired`` for one that
-    retention has passed.
+    Raises ``BadInput`` for a cursor that is not of this log, ``CursorExpired`` for one that
+    retention has passed, and ``LimitExceeded`` if the collections have too many members.
     """
-    start = await position_after(ctx, after)
-    async with aclosing(ctx.services.feed.follow(start)) as portions:
+    feed = ctx.services.feed
+    start, members = await _begin(ctx, topic, after)
+    async with aclosing(feed.follow(start)) as portions:
         async for events in portions:
             for event in events:
-                if chosen.matches(event) and topic.matches(event):
+                wanted = topic.is_everything or topic.matches(event)
+                if members is not None:
+                    wanted = wanted or members.matches(event)
+                if wanted and chosen.matches(event):
                     yield event
+                if members is not None:
+                    members.follow(event, feed)
 
 
 async def segments_added(

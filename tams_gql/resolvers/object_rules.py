@@ -15,6 +15,7 @@ import orjson
 from tams_gql.loaders.urls import instances_of
 from tams_gql.media.port import ObjectLocation, ObjectStat
 from tams_gql.model.errors import BadInput, Conflict
+from tams_gql.model.ids import is_same_mime_type
 from tams_gql.model.segment import NewSegment
 from tams_gql.model.time import TimeRange
 from tams_gql.resolvers.documents import to_json_text
@@ -71,6 +72,7 @@ class ObjectLedger:
                 field=f"{path}.object_id",
             )
         if row is not None and row.role == MEDIA:
+            self._check_type(row, row.content_type, f"{path}.object_id")
             _check_reuse(row, segment, path)
             media, init = row, None
         else:
@@ -107,7 +109,8 @@ class ObjectLedger:
                 )
             base = self._external(segment.object_id)
         else:
-            base = self._stored(row, f"{path}.object_id", self._flow.container)
+            base = self._stored(row, f"{path}.object_id")
+            self._check_type(row, base.content_type, f"{path}.object_id")
             instances = [*orjson.loads(base.instances), *instances]
         text = to_json_text(instances)
         if len(text) > MAX_INSTANCES_BYTES:
@@ -139,7 +142,7 @@ class ObjectLedger:
             )
         if row.role == INIT:
             return None
-        return self._stored(row, field, None)._replace(role=INIT)
+        return self._stored(row, field)._replace(role=INIT)
 
     def _external(self, object_id: str) -> ObjectRecord:
         return ObjectRecord(
@@ -162,7 +165,7 @@ class ObjectLedger:
             orphaned=None,
         )
 
-    def _stored(self, row: ObjectRecord, field: str, content_type: str | None) -> ObjectRecord:
+    def _stored(self, row: ObjectRecord, field: str) -> ObjectRecord:
         """An allocated object whose bytes have arrived."""
         if row.allocated_flow_id != self._flow.id:
             raise BadInput(f"{field}: {row.id} was allocated for another flow", field=field)
@@ -173,17 +176,21 @@ class ObjectLedger:
         if stat is None:
             raise BadInput(f"{field}: the bytes of {row.id} have not been uploaded", field=field)
         found = stat.content_type or row.content_type
-        if content_type is not None and found != content_type:
-            raise BadInput(
-                f"{field}: {row.id} was uploaded as {found}, but the flow's container is"
-                f" {content_type}",
-                field=field,
-            )
         kept = [
             stored_instance(ObjectLocation(i["storage_id"], i["key"]), stat)
             for i in orjson.loads(row.instances)
         ]
         return registered._replace(size=stat.size, content_type=found, instances=to_json_text(kept))
+
+    def _check_type(self, row: ObjectRecord, found: str | None, field: str) -> None:
+        # Schema `flow-segment-post`: a media object has the type of the flow's container.
+        if not is_same_mime_type(found, self._flow.container):
+            how = "was uploaded as" if row.role is None else "is"
+            raise BadInput(
+                f"{field}: {row.id} {how} {found}, but the flow's container is"
+                f" {self._flow.container}",
+                field=field,
+            )
 
     def _check_labels(self, segment: NewSegment, path: str) -> None:
         for url in segment.get_urls:
@@ -245,10 +252,11 @@ def _check_reuse(row: ObjectRecord, segment: NewSegment, path: str) -> None:
         raise _changed(f"{path}.key_frame_count", segment.key_frame_count, row.key_frame_count)
     if segment.init_object_id not in (None, row.init_object_id):
         raise _changed(f"{path}.init_object_id", segment.init_object_id, row.init_object_id)
-    known = {instance.url for instance in instances_of(row)}
+    known = {(instance.url, instance.label) for instance in instances_of(row)}
     for url in segment.get_urls:
-        if url.url not in known:
-            raise _changed(f"{path}.get_urls", url.url, "other instances")
+        if (url.url, url.label) not in known:
+            given_url = f"{url.url} with the label {url.label!r}"
+            raise _changed(f"{path}.get_urls", given_url, "other instances")
 
 
 def _changed(field: str, given: object, kept: object) -> Conflict:

@@ -226,14 +226,14 @@ class _Batch:
         inserts: list[Row] = []
         updates: list[Row] = []
         for before, after in self._ledger.touched(self._used):
+            if after.init_object_id is not None and (before is None or before.role is None):
+                users[after.init_object_id] += 1
             if before is None:
                 inserts.append(after)
                 continue
             changes.expect.append(Expect(OBJECTS, (after.id,), {"role": before.role}))
             if before is not after:
                 updates.append(after[: 1 + len(_REGISTERED_COLUMNS)])
-            if after.init_object_id is not None and (before is None or before.role is None):
-                users[after.init_object_id] += 1
         changes.refer += [Refer(object_id, by) for object_id, by in users.items()]
         if inserts:
             changes.insert.append(Insert(OBJECTS, OBJECTS.columns, tuple(inserts)))

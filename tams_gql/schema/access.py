@@ -9,6 +9,7 @@ import strawberry
 from tams_gql.context import Context
 from tams_gql.loaders.urls import AccessUrl, Instance, UrlChoice, by_preference, instances_of
 from tams_gql.media.port import ReadMethod
+from tams_gql.model.errors import Unavailable
 from tams_gql.resolvers import objects
 from tams_gql.schema.fields import Info, arg, column
 from tams_gql.schema.tags import TagFilter
@@ -97,9 +98,17 @@ def to_get_url(access: AccessUrl) -> GetUrl:
     )
 
 
-async def access_urls(ctx: Context, object_id: str, choice: UrlChoice) -> list[GetUrl]:
-    """The chosen URLs of an object."""
-    return [to_get_url(access) for access in await objects.urls(ctx, object_id, choice)]
+async def access_urls(info: Info, object_id: str, choice: UrlChoice) -> list[GetUrl]:
+    """The chosen URLs of an object; none, and an error beside, if no storage can sign one now.
+
+    An error in their place would take the segment with it, and so the whole page.
+    """
+    try:
+        found = await objects.urls(info.context, object_id, choice)
+    except Unavailable as error:
+        info.context.report(tuple(info.path.as_list()), error)
+        return []
+    return [to_get_url(access) for access in found]
 
 
 def instances(ctx: Context, row: ObjectRecord) -> list[ObjectInstance]:

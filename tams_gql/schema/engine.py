@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -60,13 +61,16 @@ class GraphQLEngine:
         context: Context,
     ) -> Outcome:
         """Run a query or mutation."""
-        result = await self._schema.execute(
-            query,
-            variable_values=variables,
-            operation_name=operation_name,
-            context_value=context,
-            operation_extensions=extensions,
-        )
+        try:
+            result = await self._schema.execute(
+                query,
+                variable_values=variables,
+                operation_name=operation_name,
+                context_value=context,
+                operation_extensions=extensions,
+            )
+        except asyncio.CancelledError as stray:
+            return _failed(_not_ours(stray))
         return _outcome(result)
 
     async def stream(
@@ -90,9 +94,28 @@ class GraphQLEngine:
             async with aclosing(results):
                 async for result in results:
                     yield _outcome(result)
+        except asyncio.CancelledError as stray:
+            yield _failed(_not_ours(stray))
         except Exception as failure:
             # The library lets out what fails around the operation, such as giving back its reads.
-            yield _refusal([coded(GraphQLError(str(failure), original_error=failure))])
+            yield _failed(failure)
+
+
+def _not_ours(stray: asyncio.CancelledError) -> Exception:
+    """What a cancellation is that comes from inside an operation; raised again if it is our own.
+
+    Nobody has cancelled the task then, so it must answer: its client would wait for ever.
+    """
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise stray
+    failure = RuntimeError("something that the operation waited for was cancelled")
+    failure.__cause__ = stray
+    return failure
+
+
+def _failed(failure: Exception) -> Outcome:
+    return _refusal([coded(GraphQLError(str(failure), original_error=failure))])
 
 
 def _outcome(result: ExecutionResult) -> Outcome:

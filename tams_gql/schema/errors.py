@@ -11,12 +11,15 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from tams_gql.model.errors import TamsError
+from tams_gql.schema.limits.bounds import exceeded
+from tams_gql.schema.limits.shapes import NESTING
 
 # The document does not say which operation is meant, or none that may be run.
 _UNCLEAR = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
 
 # The parser stops there, so how many there are is not known.
 _TOO_MANY_TOKENS = re.compile(r"^Syntax Error: Document contains more than (\d+) tokens")
+_TOO_DEEP = "Syntax Error: Document is nested too deeply."
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +38,11 @@ def coded(error: GraphQLError) -> GraphQLError:
     if cause is None and (tokens := _TOO_MANY_TOKENS.search(error.message)):
         extensions = {"code": "LIMIT_EXCEEDED", "limit": int(tokens[1])}
         return _with(error, f"max_query_tokens: {error.message}", extensions)
+    if cause is None and error.message.startswith(_TOO_DEEP):
+        # The parser stops there, too.
+        refusal = exceeded("nesting", NESTING, NESTING + 1, at_least=True).original_error
+        assert isinstance(refusal, TamsError)
+        return _with(error, refusal.message, _extensions(refusal))
     if cause is None or isinstance(cause, _UNCLEAR):
         return _with(error, error.message, {"code": "BAD_USER_INPUT"})
     _log.error("unexpected failure of %s", _path(error), exc_info=cause)

@@ -48,6 +48,9 @@ class SourceFilter:
     created_after: DateTime | None = _test("Made after this moment.")
     created_before: DateTime | None = _test("Made before this moment.")
     updated_after: DateTime | None = _test("Changed after this moment.")
+    collected_by_ids: list[strawberry.ID] | None = _test(
+        "Collected by one of these sources, at most 1,000; an empty list: by none."
+    )
     tags: list[TagFilter] | None = _test("All of these tag conditions.")
     and_: list[SourceFilter] | None = _test("All of these filters match.", "AND")
     or_: list[SourceFilter] | None = _test("At least one of these filters matches.", "OR")
@@ -74,11 +77,15 @@ class FlowFilter:
     init_segments: bool | None = _test("With or without initialisation objects.")
     profile_id: strawberry.ID | None = _test("Made from this profile.")
     timerange: TimeRange | None = _test(
-        "The flow's own time range, from first to last segment, overlaps this one."
+        "The flow's own time range, from first to last segment, overlaps this one; `()` asks for"
+        " flows without segments."
     )
     created_after: DateTime | None = _test("Made after this moment.")
     created_before: DateTime | None = _test("Made before this moment.")
     updated_after: DateTime | None = _test("Metadata changed after this moment.")
+    collected_by_ids: list[strawberry.ID] | None = _test(
+        "Collected by one of these flows, at most 1,000; an empty list: by none."
+    )
     tags: list[TagFilter] | None = _test("All of these tag conditions.")
     and_: list[FlowFilter] | None = _test("All of these filters match.", "AND")
     or_: list[FlowFilter] | None = _test("At least one of these filters matches.", "OR")
@@ -119,6 +126,11 @@ class EventFilter:
     flow_ids: list[strawberry.ID] | None = _test("About one of these flows, at most 1,000.")
     source_ids: list[strawberry.ID] | None = _test(
         "About one of these sources or their flows, at most 1,000."
+    )
+    collected_by: list[strawberry.ID] | None = _test(
+        "About a flow that one of these flows collects now, or about a source, or a flow of it,"
+        " that one of these sources collects now; at most 1,000 ids with 1,000 members. Only"
+        " direct members count. Pages may be short although others follow."
     )
 
 
@@ -182,6 +194,7 @@ def _source_filter(chosen: SourceFilter, path: str) -> filters.SourceFilter:
         created_after=chosen.created_after,
         created_before=chosen.created_before,
         updated_after=chosen.updated_after,
+        collected_by_ids=uuids(chosen.collected_by_ids, f"{path}.collectedByIds"),
         tags=tag_conditions(chosen.tags, f"{path}.tags"),
         every=_each(_source_filter, chosen.and_, path, "AND") or (),
         some=_each(_source_filter, chosen.or_, path, "OR"),
@@ -220,6 +233,7 @@ def _flow_filter(chosen: FlowFilter, path: str) -> filters.FlowFilter:
         created_after=chosen.created_after,
         created_before=chosen.created_before,
         updated_after=chosen.updated_after,
+        collected_by_ids=uuids(chosen.collected_by_ids, f"{path}.collectedByIds"),
         tags=tag_conditions(chosen.tags, f"{path}.tags"),
         every=_each(_flow_filter, chosen.and_, path, "AND") or (),
         some=_each(_flow_filter, chosen.or_, path, "OR"),
@@ -267,6 +281,7 @@ def event_filter(chosen: EventFilter | None) -> events.EventFilter:
         types=_tuple(chosen.types),
         flow_ids=uuids(chosen.flow_ids, "filter.flowIds"),
         source_ids=uuids(chosen.source_ids, "filter.sourceIds"),
+        collected_by=uuids(chosen.collected_by, "filter.collectedBy"),
     )
 
 

@@ -10,8 +10,9 @@ import strawberry
 from tams_gql.model.errors import NotFound
 from tams_gql.model.formats import ContentFormat, FlowStatus
 from tams_gql.model.time import parse_timestamp
-from tams_gql.resolvers import coverage, flows, segments
+from tams_gql.resolvers import coverage, flows, hls, objects, segments
 from tams_gql.resolvers.segments import SegmentFilter
+from tams_gql.schema.access import ExpiresIn, Labels, PreferRegion, StorageIds
 from tams_gql.schema.connections import After, Before, Connection, First, Last, paging
 from tams_gql.schema.coverage import Coverage, coverage_of
 from tams_gql.schema.essence import (
@@ -26,6 +27,7 @@ from tams_gql.schema.essence import (
     rational,
 )
 from tams_gql.schema.fields import Info, arg, column, resolved
+from tams_gql.schema.hls import HLS, ClockAtZero, HlsManifest, MaxSegments, hls_manifest
 from tams_gql.schema.nodes import FLOW, SOURCE, Node, TagName, Window, window_of
 from tams_gql.schema.profiles import Profile
 from tams_gql.schema.scalars import DateTime, Json, MimeType, TimeRange, Timestamp
@@ -166,6 +168,28 @@ class Flow(Node):
         gap_ns = 0 if max_gap is None else parse_timestamp(max_gap, field="maxGap")
         found = await coverage.flow_coverage(info.context, parent.id, window_of(window), gap_ns)
         return coverage_of(found)
+
+    @resolved(HLS)
+    async def hls(
+        parent: strawberry.Parent[FlowRecord],
+        info: Info,
+        window: Window = None,
+        max_segments: MaxSegments = hls.DEFAULT_SEGMENTS,
+        labels: Labels = None,
+        storage_ids: StorageIds = None,
+        expires_in: ExpiresIn = None,
+        prefer_region: PreferRegion = None,
+        clock_at_zero: ClockAtZero = None,
+    ) -> HlsManifest | None:
+        choice = objects.url_choice(
+            info.context,
+            labels=labels,
+            storage_ids=storage_ids,
+            expires_in=expires_in,
+            prefer_region=prefer_region,
+        )
+        asked = hls.HlsRequest(window_of(window), max_segments, choice, clock_at_zero)
+        return hls_manifest(await hls.manifest(info.context, parent, asked))
 
     @resolved("The profile it was made from; null if none.", returns=Profile | None)
     async def profile(parent: strawberry.Parent[FlowRecord], info: Info) -> Any:

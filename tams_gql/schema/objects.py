@@ -74,7 +74,7 @@ class MediaObject:
             expires_in=expires_in,
             prefer_region=prefer_region,
         )
-        return await access_urls(info.context, parent.id, choice)
+        return await access_urls(info, parent.id, choice)
 
     @resolved("What is needed to decode it; null where nothing is.", returns=MEDIA_OBJECT | None)
     async def init_object(parent: strawberry.Parent[ObjectRecord], info: Info) -> Any:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
 from strawberry.types.execution import StreamExecutionResult
+
+from tams_gql.context import Context
 
 
 class OperationScope(SchemaExtension):
@@ -16,10 +20,24 @@ class OperationScope(SchemaExtension):
         self.execution_context.context = context
         try:
             yield
+            if (result := self.execution_context.result) is not None:
+                _tell(context, result)
         finally:
             await context.close()
 
     async def on_stream_result(self, result: StreamExecutionResult) -> AsyncIterator[None]:
         """Release the snapshot of an event before the client, however slow, takes the answer."""
-        await self.execution_context.context.end_event()
+        context = self.execution_context.context
+        _tell(context, result)
+        await context.end_event()
         yield
+
+
+def _tell(context: Context, result: Any) -> None:
+    """Add what is missing from the answer to its errors; the rest of the data stays."""
+    missing = [
+        GraphQLError(found.error.message, path=found.path, original_error=found.error)
+        for found in context.take_shortfalls()
+    ]
+    if missing and result.data is not None:
+        result.errors = [*(result.errors or ()), *missing]

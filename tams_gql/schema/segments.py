@@ -93,4 +93,4 @@ class Segment:
             expires_in=expires_in,
             prefer_region=prefer_region,
         )
-        return await access_urls(info.context, parent.object_id, choice)
+        return await access_urls(info, parent.object_id, choice)

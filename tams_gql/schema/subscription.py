@@ -64,6 +64,17 @@ FlowIds = Annotated[
 SourceIds = Annotated[
     list[strawberry.ID] | None, arg("Of these sources and their flows; default: of all.")
 ]
+CollectedBy = Annotated[
+    list[strawberry.ID] | None,
+    arg(
+        "Of the flows that any of these flows collects, and of the sources, with their flows, that"
+        " any of these sources collects; with `flowIds` or `sourceIds` any may match. Direct"
+        " members only; at most 1,000 ids with 1,000 members. The members are those when the"
+        " subscription begins, also for what is replayed before that; from then on they change as"
+        " the collections do, in the order of the log. The deletion of a flow, and of the source"
+        " that goes with it, is told if it was a member until then."
+    ),
+]
 
 
 @strawberry.type(description="Everything that can be followed live.")
@@ -113,9 +124,10 @@ class Subscription:
         types: Annotated[list[EventType] | None, arg("Only these kinds of change.")] = None,
         flow_ids: FlowIds = None,
         source_ids: SourceIds = None,
+        collected_by: CollectedBy = None,
         after: AfterCursor = None,
     ) -> AsyncGenerator[Any, None]:
-        ctx, topic = info.context, _topic(flow_ids, source_ids)
+        ctx, topic = info.context, _topic(flow_ids, source_ids, collected_by)
         chosen = EventFilter(types=None if types is None else tuple(types))
         async with aclosing(live.matching_events(ctx, chosen, topic, after)) as stream:
             async for event in stream:
@@ -124,13 +136,18 @@ class Subscription:
 
 
 def _topic(
-    flow_ids: list[strawberry.ID] | None, source_ids: list[strawberry.ID] | None
+    flow_ids: list[strawberry.ID] | None,
+    source_ids: list[strawberry.ID] | None,
+    collected_by: list[strawberry.ID] | None = None,
 ) -> live.Topic:
-    flows, sources = uuids(flow_ids, "flowIds"), uuids(source_ids, "sourceIds")
     return live.Topic(
-        None if flows is None else frozenset(flows),
-        None if sources is None else frozenset(sources),
+        _ids(flow_ids, "flowIds"), _ids(source_ids, "sourceIds"), _ids(collected_by, "collectedBy")
     )
+
+
+def _ids(given: list[strawberry.ID] | None, field: str) -> frozenset[str] | None:
+    ids = uuids(given, field)
+    return None if ids is None else frozenset(ids)
 
 
 def _deleted(event: LogEvent) -> SegmentsDeleted:

@@ -6,17 +6,20 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosed
 
 from tams_gql.http.graphql.turns import TooManyWaiting, Turns
 from tests.http.graphql_server import (
     GRAPHQL_JSON,
     JSON,
     READS,
+    TRIVIAL,
     GraphQLServer,
     eventually,
     graphql_server,
@@ -213,3 +216,29 @@ def test_the_time_to_wait_counts(tmp_path_factory: pytest.TempPathFactory) -> No
             "request_timeout"
         ] * 3
         assert (server.turns.running, server.turns.waiting) == (0, 0)
+
+
+def test_so_many_websockets_and_no_more_until_one_is_closed(tmp_path: Path) -> None:
+    with graphql_server(tmp_path, max_websockets=2) as server:
+        with initialised(server), initialised(server) as second:
+            with pytest.raises(ConnectionClosed) as refused, initialised(server):
+                pass
+            assert refused.value.rcvd is not None
+            assert (refused.value.rcvd.code, refused.value.rcvd.reason) == (
+                1013,
+                "max_websockets: 2 are open; try again later",
+            )
+            # requests go on, and so do the others
+            assert server.http.post("/graphql", json={"query": TRIVIAL}).status_code == 200
+            second.send({"type": "ping"})
+            assert second.receive() == {"type": "pong"}
+
+        def connects() -> bool:
+            try:
+                with initialised(server):
+                    return True
+            except ConnectionClosed:
+                return False
+
+        eventually(connects)
+        assert server.errors.messages == []

@@ -108,6 +108,26 @@ async def test_a_connection_that_the_server_has_closed_itself_ends_quietly(
     assert caplog.records == []
 
 
+def test_a_ping_that_cannot_be_sent_back_is_an_invalid_message(server: GraphQLServer) -> None:
+    for depth, answered in ((200, True), (400, False)):
+        payload: Any = {"a": None}
+        for _ in range(depth):
+            payload = {"a": payload}
+        with initialised(server) as client:
+            client.send({"type": "ping", "payload": payload})
+            if answered:
+                assert client.receive() == {"type": "pong", "payload": payload}
+                continue
+            with pytest.raises(ConnectionClosed) as closed:
+                client.receive()
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (
+                4400,
+                "payload: it is nested too deep to be sent back",
+            )
+    assert server.errors.messages == []
+
+
 words = st.sampled_from(
     [
         *("type", "id", "payload", "query", "variables", "operationName", "extensions"),

@@ -88,6 +88,8 @@ def test_what_is_not_the_plain_whole_object_is_refused(site: Site, header: str) 
         ("x-amz-checksum-sha1", hashlib.sha1(b"bytes").digest()),
         ("x-amz-checksum-sha256", hashlib.sha256(b"bytes").digest()),
         ("x-amz-checksum-crc32", zlib.crc32(b"bytes").to_bytes(4, "big")),
+        ("x-amz-checksum-crc32c", bytes.fromhex("d06e9c92")),
+        ("x-amz-checksum-crc64nvme", bytes.fromhex("26985b6e514a4c24")),
     ],
 )
 def test_a_checksum_decides(site: Site, header: str, digest: bytes) -> None:
@@ -106,7 +108,7 @@ def test_a_checksum_decides(site: Site, header: str, digest: bytes) -> None:
     ("header", "value", "summary"),
     [
         ("Content-MD5", "not base64!", "must be a digest in Base64"),
-        ("x-amz-checksum-crc32c", "AAAAAA==", "checksums by crc32c cannot be verified"),
+        ("x-amz-checksum-xxhash64", "AAAAAA==", "checksums by xxhash64 cannot be verified"),
     ],
 )
 def test_a_checksum_that_cannot_be_verified_is_refused(

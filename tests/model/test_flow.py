@@ -444,6 +444,12 @@ def test_a_patch_changes_removes_and_keeps() -> None:
     assert stored == flow_bodies.video()
 
 
+def test_a_patch_keeps_vendor_keys_that_are_null() -> None:
+    stored = {**flow_bodies.video(), "x_vendor": None, "x_gone": 1}
+    flow = patch_flow(stored, {"x_gone": None})
+    assert flow.to_json() == {**flow_bodies.video(), "x_vendor": None}
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

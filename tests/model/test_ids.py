@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tams_gql.model.errors import BadInput
-from tams_gql.model.ids import new_id, parse_mime_type, parse_object_id, parse_uuid
+from tams_gql.model.ids import (
+    is_same_mime_type,
+    new_id,
+    parse_mime_type,
+    parse_object_id,
+    parse_uuid,
+)
 from tests.spec import NO_SPEC, spec_dir
 
 CANONICAL = "4f79cfd1-c057-47f4-8e4d-1b126ca7bf34"
@@ -143,3 +149,19 @@ def test_every_mime_type_of_the_specification_is_accepted(
     text = text.removesuffix("\n")
     if len(text) <= 255:
         assert parse_mime_type(text, field="codec") == text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("video/mp2t", "video/MP2T", True),
+        ("video/mp4", "audio/mp4", False),
+        ("video/mp4", None, False),
+        (None, None, True),
+    ],
+)
+def test_the_case_of_mime_types_means_nothing(
+    one: str | None, other: str | None, same: bool
+) -> None:
+    assert is_same_mime_type(one, other) is same
+    assert is_same_mime_type(other, one) is same

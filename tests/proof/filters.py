@@ -30,6 +30,11 @@ def _of(documents: Iterable[Data], name: str) -> list[Any]:
     return [document[name] for document in documents]
 
 
+def _collectors(documents: Iterable[Data]) -> list[str]:
+    """Those that collect others."""
+    return sorted({parent["id"] for document in documents for parent in document["collectedBy"]})
+
+
 _RANGES = ["_", "()", "[0:0_5:0)", "[10:0]", "_0:0)", "[30:0_", "(59:0_60:0)", "[100:0_200:0)"]
 
 _tag_tests: st.SearchStrategy[Data] = st.one_of(
@@ -101,6 +106,7 @@ def flow_filters(world: World) -> Filters:
             createdAfter=_some(_of(flows, "created")),
             createdBefore=_some(_of(flows, "created")),
             updatedAfter=_some(_of(flows, "metadataUpdated")),
+            collectedByIds=_several([*_collectors(flows), flows[0]["id"], new_id()]),
             tags=st.lists(tag_filters, max_size=2),
         )
     )
@@ -117,6 +123,7 @@ def source_filters(world: World) -> Filters:
             createdAfter=_some(_of(sources, "created")),
             createdBefore=_some(_of(sources, "created")),
             updatedAfter=_some(_of(sources, "updated")),
+            collectedByIds=_several([*_collectors(sources), sources[0]["id"], new_id()]),
             tags=st.lists(tag_filters, max_size=2),
         )
     )

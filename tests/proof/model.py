@@ -43,7 +43,13 @@ def _essence(flow: Data, name: str) -> Any:
 
 
 def _overlaps(flow: Data, wanted: str) -> bool:
-    return TimeRange.parse(flow["timerange"]).overlaps(TimeRange.parse(wanted))
+    own, asked = TimeRange.parse(flow["timerange"]), TimeRange.parse(wanted)
+    return own.is_empty if asked.is_empty else own.overlaps(asked)
+
+
+def _collected(document: Data, wanted: list[str]) -> bool:
+    parents = {parent["id"] for parent in document["collectedBy"]}
+    return not parents.isdisjoint(wanted) if wanted else not parents
 
 
 def _same(name: str) -> Test:
@@ -66,6 +72,7 @@ _COMMON: dict[str, Test] = {
     "createdAfter": lambda document, wanted: document["created"] > wanted,
     "createdBefore": lambda document, wanted: document["created"] < wanted,
     "tags": lambda document, wanted: all(_tag(document, one) for one in wanted),
+    "collectedByIds": _collected,
 }
 
 FLOW: dict[str, Test] = {

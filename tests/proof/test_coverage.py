@@ -330,7 +330,8 @@ async def test_a_negative_gap_is_refused(maker: Maker, max_gap: str) -> None:
 
 
 async def test_more_ranges_than_an_answer_may_have_are_refused_not_cut(maker: Maker) -> None:
-    flow_id = await maker.seed.flow()
+    source_id = new_id()
+    flow_id = await maker.seed.flow(sourceId=source_id)
     for batch in range(11):
         starts = range(batch * 1000, batch * 1000 + 1000 - (batch == 10) * 999)
         await maker.seed.register(
@@ -345,3 +346,11 @@ async def test_more_ranges_than_an_answer_may_have_are_refused_not_cut(maker: Ma
     bridged = (await maker.catalog.gql.execute(FLOW, {**variables, "maxGap": "1:0"}))["flow"]
     assert bridged["coverage"]["ranges"] == ["[0:0_20001:0)"]
     assert bridged["coverage"]["duration"] == "10001:0"
+    # and of a source, of whose flows none has too many of its own
+    await maker.seed.delete_segments(flow_id, coveredBy="[20000:0_")
+    whole = (await maker.catalog.gql.execute(SOURCE, {"id": source_id}))["source"]["coverage"]
+    assert (len(whole["ranges"]), whole["segmentCount"]) == (10_000, 10_000)
+    other = await maker.seed.flow(sourceId=source_id)
+    await maker.seed.external(other, "[20000:0_20001:0)")
+    (error,) = await maker.catalog.gql.errors(SOURCE, {"id": source_id})
+    assert error["extensions"] == {"code": "LIMIT_EXCEEDED", "limit": 10_000}

@@ -367,7 +367,7 @@ async def test_cursors_survive_a_restart(tmp_path: Path, backwards: bool) -> Non
     """Each page is read from a server of its own."""
     config = quick_settings(tmp_path)
     async with running(config) as catalog:
-        await Maker(catalog, random.Random(3)).fill(flows=12)
+        await Maker(catalog, random.Random(3)).fill(flows=16)
         world = await seen(catalog.gql)
         source_id = max(world.sources, key=lambda s: flows_of(world, s["id"]))["id"]
         flow_id = await Seed(catalog.gql, catalog.http).flow()

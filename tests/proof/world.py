@@ -54,8 +54,8 @@ mutation Create($input: CreateProfileInput!) { createProfile(input: $input) { pr
 
 _COMMON = "id format label description tags { name values } created"
 _FLOW = f"""
-{_COMMON} source {{ id }} profile {{ id }} codec container status readOnly generation
-metadataUpdated timerange version
+{_COMMON} collectedBy {{ id }} source {{ id }} profile {{ id }} codec container status readOnly
+generation metadataUpdated timerange version
 ... on VideoFlow {{ essenceParameters {{ frameWidth frameHeight initSegments }} }}
 ... on AudioFlow {{ essenceParameters {{ sampleRate channels initSegments }} }}
 ... on ImageFlow {{ essenceParameters {{ frameWidth frameHeight }} }}
@@ -65,7 +65,7 @@ metadataUpdated timerange version
 _EVERYTHING = f"""
 {{
   flows(first: 1000) {{ nodes {{ {_FLOW} }} }}
-  sources(first: 1000) {{ nodes {{ {_COMMON} updated version }} }}
+  sources(first: 1000) {{ nodes {{ {_COMMON} collectedBy {{ id }} updated version }} }}
   profiles(first: 1000) {{ nodes {{ {_COMMON} codec }} }}
   objects(first: 500) {{ nodes {{
     id size contentType created orphaned referenceCount instances {{ storageId label }}
@@ -105,7 +105,11 @@ class Maker:
         self._gql = catalog.gql
         self._sources: dict[str, list[str]] = {name: [] for name in [*CODECS, "multi"]}
         self._profiles: list[str] = []
-        self._objects: dict[bool, list[str]] = {False: [], True: []}  # by whether one needs another
+        self._flows: list[str] = []
+        # By whether one needs another, and by container: only like flows share objects.
+        self._objects: dict[tuple[bool, str], list[str]] = {
+            (init, container): [] for init in (False, True) for container in CONTAINERS
+        }
 
     async def fill(self, flows: int) -> None:
         """Make sources with and without flows, profiles, flows, segments and objects."""
@@ -148,21 +152,26 @@ class Maker:
         """A flow of any kind, most often with segments."""
         chance, name = self.chance, self.chance.choice([*CODECS, "multi"])
         texts = {**self.texts(), **self._states(), **fields}
+        if self._flows and chance.random() < 0.3:
+            members = chance.sample(self._flows, min(2, len(self._flows)))
+            texts["collection"] = [{"flowId": flow_id} for flow_id in members]
         if self._profiles and name == "video" and chance.random() < 0.3:
             return await self._profile_flow(texts)
         technical = self._technical(name)
         given = {"sourceId": self._source_of(name), **technical, **texts}
         flow_id = await self.seed.flow(name, **given)
-        if technical["container"] is not None and chance.random() < 0.8:
+        self._flows.append(flow_id)
+        container = technical["container"]
+        if container is not None and chance.random() < 0.8:
             init = bool(technical["essenceParameters"].get("initSegments"))
-            await self.segments(flow_id, init=init)
+            await self.segments(flow_id, container, init=init)
         if chance.random() < 0.3:
             await self.seed.patch(flow_id, description="changed")
         if chance.random() < 0.2:
             await self.seed.patch(flow_id, readOnly=True)
         return flow_id
 
-    async def segments(self, flow_id: str, *, init: bool = False) -> None:
+    async def segments(self, flow_id: str, container: str, *, init: bool = False) -> None:
         """Some segments; now and then with bytes, or deleted again."""
         chance = self.chance
         starts = sorted(chance.sample(range(60), chance.randint(1, 4)))
@@ -174,7 +183,7 @@ class Maker:
             made = await self.seed.segments(flow_id, *ranges, body=body)
         else:
             made = await self.seed.external(flow_id, *ranges)
-        known = self._objects[init]
+        known = self._objects[init, container]
         if known and chance.random() < 0.5:
             await self._reuse(flow_id, chance.choice(known))
         known += [object_id for object_id in made if object_id not in known]

@@ -29,7 +29,7 @@ async def test_ten_places_are_the_default(catalog: Catalog, seed: Seed) -> None:
     with watched() as calls:
         places = await seed.allocate(flow_id)
     # then
-    assert calls == ["scan flows", "commit", "sign 10 PUT"]
+    assert calls == ["scan flows", "sign 10 PUT", "commit"]
     assert len({place["objectId"] for place in places}) == len(places) == 10
     (media,) = catalog.services.media
     for place in places:

@@ -195,7 +195,7 @@ async def test_the_timerange_of_a_flow(gql: GraphQL, seed: Seed) -> None:
         ("[30:0]", [two]),
         ("_0:0)", []),
         ("[29:0_31:0)", [two, one]),
-        ("()", []),
+        ("()", [empty]),
     ):
         found = (await gql.execute(FLOWS, {"filter": {"timerange": timerange}}))["flows"]
         assert [node["id"] for node in found["nodes"]] == wanted, timerange

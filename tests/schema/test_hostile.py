@@ -96,6 +96,32 @@ HOSTILE: dict[str, tuple[str, Data, Data]] = {
         {},
         too_much("nesting", 200, 201, least=True),
     ),
+    "selections as deep as the parser goes": (
+        nested("", "{ a ", 199, "{ a"),
+        {},
+        too_much("max_query_depth", 16, 200),
+    ),
+    "selections deeper than the parser goes": (
+        nested("", "{ a ", 200, "{ a"),
+        {},
+        too_much("nesting", 200, 201, least=True),
+    ),
+    "selections much deeper": ("{a" * 90_000, {}, too_much("nesting", 200, 201, least=True)),
+    "lists deeper than the parser goes": (
+        "{ flow(id: " + "[" * 1000 + "]" * 1000 + ") { id } }",
+        {},
+        too_much("nesting", 200, 201, least=True),
+    ),
+    "objects deeper than the parser goes": (
+        nested("{ flow(id: ", "{ a: ", 1000, "1"),
+        {},
+        too_much("nesting", 200, 201, least=True),
+    ),
+    "types deeper than the parser goes": (
+        "query ($id: " + "[" * 1000 + "ID" + "]" * 1000 + ") { flow(id: $id) { id } }",
+        {},
+        too_much("nesting", 200, 201, least=True),
+    ),
     "aliases": (
         "{ " + numbered("a#: service { name }", 101) + " }",
         {},

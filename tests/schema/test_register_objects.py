@@ -199,7 +199,8 @@ async def test_an_initialisation_object_is_required_or_forbidden(
     async with running(quick_settings(tmp_path, verify_uploads=verify)) as catalog:
         seed = Seed(catalog.gql, catalog.http)
         # given
-        needs, plain = await seed.flow("video", **INIT_VIDEO), await seed.flow("video")
+        needs = await seed.flow("video", **INIT_VIDEO)
+        plain = await seed.flow("video", container=INIT_VIDEO["container"])
         init, first, second = await seed.objects(needs, b"init", b"one", b"two")
         (other,) = await seed.objects(plain, b"three")
         # when, then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -17,6 +18,7 @@ from tams_gql.http.graphql.answers import refused_answer
 from tams_gql.http.graphql.engine import Engine
 from tams_gql.http.graphql.exchange import Exchange
 from tams_gql.http.graphql.limits import TransportLimits
+from tams_gql.http.graphql.messages import SUBPROTOCOL
 from tams_gql.http.graphql.operations import Operations
 from tams_gql.http.graphql.origin import origin_allowed
 from tams_gql.http.graphql.refusal import Refused
@@ -24,6 +26,9 @@ from tams_gql.http.graphql.websocket import Connection
 
 ContextT = TypeVar("ContextT")
 
+_log = logging.getLogger(__name__)
+
+_TRY_AGAIN_LATER = 1013  # RFC 6455's registry of close codes
 _METHODS = "GET, HEAD, POST, OPTIONS"
 
 
@@ -45,6 +50,7 @@ class GraphQLEndpoint(Generic[ContextT]):
         self._limits = limits
         self._allowed_origins = allowed_origins
         self._stopping = asyncio.Event()
+        self._connections = 0
 
     def begin_shutdown(self) -> None:
         """End the answers that would go on for ever. WebSockets are closed by the server."""
@@ -67,9 +73,23 @@ class GraphQLEndpoint(Generic[ContextT]):
         if not origin_allowed(socket.headers, self._allowed_origins):
             await socket.close()  # before it was accepted: the answer is 403
             return
+        if self._connections >= self._limits.connections:
+            await self._refuse(socket)
+            return
         context = self._new_context(socket.headers)
         limit = self._limits.operations_per_connection
-        await Connection(socket, self._operations, context, max_operations=limit).serve()
+        self._connections += 1
+        try:
+            await Connection(socket, self._operations, context, max_operations=limit).serve()
+        finally:
+            self._connections -= 1
+
+    async def _refuse(self, socket: WebSocket) -> None:
+        """Close a connection that is one too many. Browsers tell programs of nothing else."""
+        message = f"max_websockets: {self._limits.connections} are open; try again later"
+        _log.warning("%s", message)
+        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+        await socket.close(_TRY_AGAIN_LATER, message)
 
     async def _response(
         self, scope: Scope, headers: Headers, accept: Accepted, receive: Receive

@@ -18,9 +18,13 @@ class OperationLimits:
 
 @dataclass(frozen=True, slots=True)
 class TransportLimits:
-    """Bounds of requests and connections. ``batch`` is 0 where batches are refused."""
+    """Bounds of requests and connections. ``batch`` is 0 where batches are refused.
+
+    ``connections`` counts the open WebSockets of one process.
+    """
 
     operations: OperationLimits
+    connections: int
     operations_per_connection: int
     batch: int
     heartbeat_seconds: float

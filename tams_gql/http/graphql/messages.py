@@ -67,7 +67,7 @@ def read_message(text: str) -> ClientMessage:
     if kind == "complete":
         return Complete(_id(message))
     if kind == "ping":
-        return Ping(_payload(message))
+        return Ping(_returned(_payload(message)))
     if kind == "pong":
         _payload(message)
         return Pong()
@@ -90,6 +90,15 @@ def _params(message: dict[str, Any]) -> Params:
     except Malformed as cause:
         name = "payload" if cause.field == "body" else f"payload.{cause.field}"
         raise InvalidMessage(f"{name}: {cause.reason}") from None
+
+
+def _returned(payload: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A payload that can be sent back: what is read may be nested deeper than what is written."""
+    try:
+        orjson.dumps(payload)
+    except orjson.JSONEncodeError:
+        raise InvalidMessage("payload: it is nested too deep to be sent back") from None
+    return payload
 
 
 def _payload(message: dict[str, Any]) -> dict[str, Any] | None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from tams_gql.resolvers.hls import DEFAULT_SEGMENTS
+
 
 @dataclass(frozen=True, slots=True)
 class Items:
@@ -90,6 +92,9 @@ FIELD_COSTS: Final[Mapping[str, Cost]] = {
     "Flow.timerange": Cost(once=_RANGE),
     "Flow.coverage": Cost(once=_COVERAGE),
     "Flow.segmentAt": Cost(once=_ROW),
+    "Flow.hls": Cost(
+        once=_RANGE, each=1 + _URL, size=Items(("maxSegments",), default=DEFAULT_SEGMENTS)
+    ),
     "Flow.collection": Cost(size=10),
     "Flow.collectedBy": Cost(size=5),
     #

@@ -64,6 +64,6 @@ class EventQueries:
                 has_next_page=page.has_next,
                 has_previous_page=page.has_previous,
                 start_cursor=rows[0].cursor if rows else None,
-                end_cursor=rows[-1].cursor if rows else after,
+                end_cursor=page.end,
             ),
         )
