@@ -50,8 +50,9 @@ async def fuzzed(
         await Maker(catalog, random.Random(4)).fill(flows=12)
         fuzzed = Fuzzed(catalog)
         await fuzzed.look()
-        # One of the flows that operations are about refuses every change.
-        await Seed(catalog.gql, catalog.http).patch(fuzzed.known.ids[0], readOnly=True)
+        # Two of the five flows that operations are about refuse every change.
+        for flow_id in fuzzed.known.ids[:2]:
+            await Seed(catalog.gql, catalog.http).patch(flow_id, readOnly=True)
         yield fuzzed
         await catalog.gql.execute("{ flows(first: 1) { totalCount nodes { id tags { name } } } }")
         await audit(catalog.services.store)
