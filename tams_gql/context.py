@@ -14,7 +14,8 @@ from tams_gql.loaders.reads import RequestReads
 from tams_gql.media.external.rules import ExternalRules
 from tams_gql.media.registry import MediaRegistry
 from tams_gql.model.errors import TamsError
-from tams_gql.store.changes import ChangeSet, Committed
+from tams_gql.row_queues import awaited_by_others
+from tams_gql.store.changes import ChangeSet, Committed, Stale
 from tams_gql.store.port import CatalogStore
 
 
@@ -172,11 +173,15 @@ class Context:
     async def commit(self, changes: ChangeSet) -> Committed:
         """Apply a change set; what is read afterwards includes it.
 
-        Raises ``Stale`` when something the change set relied on has changed; the reads are renewed
-        then as well, so that the caller can look again.
+        Raises ``Stale`` when something the change set relied on has changed, or is about to be by
+        one who has waited longer; the reads are renewed then as well, so that the caller can look
+        again.
         """
         await self.end_event()
         try:
+            expected = ((expect.table.name, expect.key) for expect in changes.expect)
+            if (row := awaited_by_others(expected)) is not None:
+                raise Stale("others have waited longer for the same row", row)
             return await self._reads.commit(changes)
         finally:
             await self.renew()

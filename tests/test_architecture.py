@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """From the bottom to the top. A part may import what is below it, but nothing beside it."""
 
-EVERYONE = frozenset({"__init__", "logs", "bounded_cache", "metrics"})
+EVERYONE = frozenset({"__init__", "logs", "bounded_cache", "metrics", "row_queues"})
 """Parts that import nothing of ours and may be imported by all."""
 
 CLIENT = "ingest"

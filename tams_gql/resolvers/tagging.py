@@ -35,7 +35,8 @@ async def set_tags(
             if refused.field != "expectedVersion":
                 raise
             await ctx.renew()  # somebody else changed the resource: merge with what is there now
-            raise Stale from refused
+            row = ("tags", (resource_id,))
+            raise Stale("the resource has been changed meanwhile", row) from refused
 
     return await until_fresh(attempt)
 

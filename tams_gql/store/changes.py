@@ -17,7 +17,14 @@ Row = tuple[Value, ...]
 
 
 class Stale(Exception):
-    """What the change set relied on is no longer so. Nothing was written."""
+    """What the change set relied on is no longer so. Nothing was written.
+
+    ``row`` is the table's name and the key of the row that was expected otherwise, if that was it.
+    """
+
+    def __init__(self, message: str, row: tuple[str, Row] | None = None) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 @dataclass(frozen=True, slots=True)

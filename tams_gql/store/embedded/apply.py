@@ -74,11 +74,12 @@ def _keep(
 def _expect(connection: sqlite3.Connection, expect: Expect) -> None:
     columns = () if expect.equals is None else tuple(expect.equals)
     found = connection.execute(_expect_text(expect.table, columns), expect.key).fetchone()
+    row = (expect.table.name, expect.key)
     if expect.equals is None:
         if found is not None:
-            raise Stale(f"{expect.table.name} {expect.key} exists")
+            raise Stale(f"{expect.table.name} {expect.key} exists", row)
     elif found is None or tuple(found[1:]) != tuple(expect.equals.values()):
-        raise Stale(f"{expect.table.name} {expect.key} is {found}, expected {expect.equals}")
+        raise Stale(f"{row[0]} {expect.key} is {found}, expected {expect.equals}", row)
 
 
 @lru_cache(maxsize=128)
