@@ -112,4 +112,6 @@ async def _url_signer(chosen: S3BackendSettings) -> UrlAuthoriser | CdnSigner | 
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise BadInput(f"url_signer {signer} cannot be loaded: {error}") from None
+    if not callable(found):
+        raise BadInput(f"url_signer {signer} is not a function")
     return cast("UrlAuthoriser", found)

@@ -164,7 +164,11 @@ async def test_a_function_of_the_operator_signs_the_urls_of_a_cdn(
         assert put.url.startswith("http://127.0.0.1:9/a-media/a%20b?")
     finally:
         sys.modules.pop("cdn_of_test", None)
-    absent = s3("a", **{**cdn, "url_signer": "no_such_module:sign"})
-    with pytest.raises(BadInput, match="no_such_module:sign cannot be loaded"):
-        async with running(quick_settings(tmp_path / "data", storage_backends=(absent,))):
-            pass
+    for signer, problem in (
+        ("no_such_module:sign", "no_such_module:sign cannot be loaded"),
+        ("string:digits", "url_signer string:digits is not a function"),
+    ):
+        absent = s3("a", **{**cdn, "url_signer": signer})
+        with pytest.raises(BadInput, match=problem):
+            async with running(quick_settings(tmp_path / "data", storage_backends=(absent,))):
+                pass

@@ -27,7 +27,10 @@ def metrics_routes(counters: Sequence[Counter] = COUNTERS) -> list[Route]:
     PlatformCollector(registry=registry)
 
     async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        except (TypeError, ValueError):  # a version that is no number
+            encode, content_type = choose_encoder("")
         headers = {"Content-Type": content_type, "Cache-Control": "no-store", "Vary": "Accept"}
         return Response(encode(registry), headers=headers)
 

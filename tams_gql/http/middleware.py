@@ -29,7 +29,7 @@ _logger = logging.getLogger("tams_gql.http")
 _access = logging.getLogger("tams_gql.access")
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_PROBES = frozenset({"/livez", "/readyz"})
+_POLLED = frozenset({"/livez", "/readyz", "/metrics"})  # every few seconds
 _LOGGED_PATH_CHARS = 500
 _DRAIN_SECONDS = 2.0
 _CLIENT_CLOSED_REQUEST = 499  # no answer was sent; the number that proxies log for it
@@ -167,7 +167,7 @@ def _log_request(scope: Scope, status: int, spent_ms: float) -> None:
     raw: bytes | None = scope.get("raw_path")
     path = raw.decode("latin-1") if raw is not None else quote(scope["path"])
     path = path.partition("?")[0][:_LOGGED_PATH_CHARS]
-    level = logging.DEBUG if path in _PROBES and status == 200 else logging.INFO
+    level = logging.DEBUG if path in _POLLED and status == 200 else logging.INFO
     fields = {"method": method, "path": path, "status": status, "ms": round(spent_ms, 1)}
     _access.log(level, "%s %s %d %.1f ms", method, path, status, spent_ms, extra={FIELDS: fields})
 

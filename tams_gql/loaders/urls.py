@@ -11,8 +11,7 @@ import orjson
 from tams_gql.loaders.batch import MAX_BATCH
 from tams_gql.loaders.loader import Loader
 from tams_gql.media.port import ObjectLocation, ReadMethod, StorageBackend
-from tams_gql.media.registry import MediaRegistry, Signed
-from tams_gql.model.errors import Unavailable
+from tams_gql.media.registry import CannotSign, MediaRegistry, Signed
 from tams_gql.store.records import ObjectRecord
 from tams_gql.store.scan import Tagged, TagOp
 
@@ -96,7 +95,7 @@ def urls_by_object(
     """The chosen URLs by object id; none for an unknown object.
 
     Those of a storage backend that cannot sign now are left out. Where no others are left, loading
-    that key alone raises Unavailable.
+    that key alone raises CannotSign.
     """
 
     async def load(keys: list[UrlKey]) -> list[list[AccessUrl]]:
@@ -157,7 +156,7 @@ def _backend(instance: Instance, media: MediaRegistry) -> StorageBackend | None:
 
 async def _minted(
     chosen: list[list[Instance]], choices: Sequence[UrlChoice], media: MediaRegistry
-) -> list[list[AccessUrl] | Unavailable]:
+) -> list[list[AccessUrl] | CannotSign]:
     """Sign everything that shares a method and a life span in one call."""
     signed: dict[tuple[int, int], Signed] = {}
     for kind in {(choice.method, choice.expires_in) for choice in choices}:
@@ -180,13 +179,13 @@ async def _minted(
 
 def _accesses(
     found: Sequence[tuple[Instance, Signed]], media: MediaRegistry
-) -> list[AccessUrl] | Unavailable:
+) -> list[AccessUrl] | CannotSign:
     """The URLs there are; the first failure if there are none because of it."""
     urls = [_access(instance, signed, media) for instance, signed in found]
-    failures = [signed for _, signed in found if isinstance(signed, Unavailable)]
+    failures = [signed for _, signed in found if isinstance(signed, CannotSign)]
     made = [url for url in urls if url is not None]
     # A new error each time: what is raised in many places gathers the traces of all of them.
-    return made if made or not failures else Unavailable(failures[0].message)
+    return made if made or not failures else CannotSign(failures[0].message)
 
 
 def _access(instance: Instance, signed: Signed, media: MediaRegistry) -> AccessUrl | None:

@@ -23,7 +23,13 @@ from tams_gql.model.errors import BadInput, NotFound, Unavailable
 _SIGNING_THREADS: Final = 2
 
 T = TypeVar("T")
-Signed = str | Unavailable | None
+
+
+class CannotSign(Unavailable):
+    """A storage backend cannot sign URLs now. Nothing else has failed."""
+
+
+Signed = str | CannotSign | None
 """A URL, or why there is none; None where its backend is not configured."""
 
 
@@ -77,7 +83,7 @@ class MediaRegistry:
         """One URL for each location, in order. A backend that fails spoils only its own.
 
         None where the backend is no longer configured: the instance is known but not readable.
-        Unavailable where the backend cannot sign now.
+        CannotSign where the backend cannot sign now.
         """
         urls: list[Signed] = [None] * len(locations)
         for media, places, keys in self._grouped(locations):
@@ -87,7 +93,7 @@ class MediaRegistry:
                 signed = await self._in_thread(sign) if media.signs_slowly else sign()
             except Unavailable as error:
                 label = media.backend.label
-                told = Unavailable(f"storage backend {label} cannot sign URLs: {error.message}")
+                told = CannotSign(f"storage backend {label} cannot sign URLs: {error.message}")
                 signed = [told] * len(keys)
             for place, url in zip(places, signed, strict=True):
                 urls[place] = url

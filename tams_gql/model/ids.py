@@ -29,6 +29,9 @@ _match_uuid = re.compile(
 # pattern that schema `flow-technical` gives codecs and containers all that fits an HTTP header.
 _match_mime_type = re.compile("[!-.0-~]+/[!-.0-~]+").fullmatch
 
+_CONTENT_KINDS = frozenset({"video", "audio", "application"})
+_CONTAINERS_OF_MANY_KINDS = frozenset({"mp4", "iso.segment", "3gpp", "webm", "ogg"})
+
 # C0, DEL, C1 and the two Unicode line separators: they break headers, logs and listings.
 _find_control = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 
@@ -91,8 +94,19 @@ def parse_mime_type(text: object, *, field: str) -> str:
     return text
 
 
-def is_same_mime_type(one: str | None, other: str | None) -> bool:
-    """Whether two MIME types are the same: case means nothing (RFC 2045, section 5.1)."""
+def is_same_container(one: str | None, other: str | None) -> bool:
+    """Whether two MIME types name the same container; case means nothing (RFC 2045, section 5.1).
+
+    Some containers have a type for each kind of content, of which a flow takes the one that is
+    closest to its format (TAMS 8.2, ``container``): an object in ``video/mp4`` may serve a flow of
+    its sound in ``audio/mp4``, too.
+    """
     if one is None or other is None:
         return one is other
-    return one.lower() == other.lower()
+    return _container_of(one.lower()) == _container_of(other.lower())
+
+
+def _container_of(mime_type: str) -> str:
+    kind, _, subtype = mime_type.partition("/")
+    same = kind in _CONTENT_KINDS and subtype in _CONTAINERS_OF_MANY_KINDS
+    return subtype if same else mime_type

@@ -11,7 +11,8 @@ from tams_gql.context import Services
 from tams_gql.loaders.urls import instances_of
 from tams_gql.media.port import CopyProgress, MediaBackend, ObjectStat
 from tams_gql.media.reading import verified
-from tams_gql.model.errors import BadInput, Conflict, Forbidden, TamsError
+from tams_gql.model.errors import Conflict, Forbidden, TamsError
+from tams_gql.resolvers import jobs
 from tams_gql.store.records import ObjectRecord
 
 _log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ async def copy_from_any(
 ) -> ObjectStat:
     """Copy from the first source that works.
 
-    Raises what the first one failed with; BadInput, which means that trying again is of no use,
+    Raises what the first one failed with; what trying again is of no use after (``jobs.HOPELESS``)
     only if all have failed so.
     """
     failures: list[TamsError] = []
@@ -113,7 +114,7 @@ async def copy_from_any(
         except TamsError as error:
             _log.warning("a copy could not be made from one source: %s", error.message)
             failures.append(error)
-    raise next((each for each in failures if not isinstance(each, BadInput)), failures[0])
+    raise next((each for each in failures if not isinstance(each, jobs.HOPELESS)), failures[0])
 
 
 def _check_size(row: ObjectRecord, size: int, label: str) -> None:

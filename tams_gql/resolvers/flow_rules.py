@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tams_gql.context import Context
 from tams_gql.model.errors import BadInput, Conflict, ReadOnly
 from tams_gql.model.flow import FlowBody
-from tams_gql.model.ids import is_same_mime_type
+from tams_gql.model.ids import is_same_container
 from tams_gql.model.technical import TECHNICAL_KEYS
 from tams_gql.store.changes import Expect
 from tams_gql.store.records import FlowRecord, SourceRecord
@@ -72,7 +72,7 @@ async def check_segments(ctx: Context, stored: FlowRecord, row: FlowRecord) -> l
     of them need an initialisation object (essence parameter ``init_segments``). So neither changes
     while there are segments: ``Conflict``.
     """
-    if not is_same_mime_type(stored.container, row.container):
+    if not is_same_container(stored.container, row.container):
         field, kept = "container", f"{stored.container}"
     elif bool(stored.init_segments) != bool(row.init_segments):
         field = "essence_parameters.init_segments"

@@ -24,6 +24,7 @@ from tams_gql.store.scan import SegmentWindow
 
 DEFAULT_SEGMENTS = 1_000
 MAX_SEGMENTS = 10_000
+_PORTION = 1_000  # keeps the event loop busy for some hundredths of a second
 
 _FORMATS = frozenset({ContentFormat.VIDEO, ContentFormat.AUDIO, ContentFormat.MULTI})
 # RFC 8216, section 3: what each segment is enough for, and what needs an initialisation before.
@@ -99,9 +100,7 @@ async def manifest(ctx: Context, flow: FlowRecord, asked: HlsRequest) -> Manifes
     playable = await _playable(ctx, rows, asked.choice)
     entries = list(_entries(playable, asked.clock_at_zero))
     shown = {found.row.id for found in playable}
-    target = target_duration(
-        (entry.duration_ns for entry in entries), 0 if ended else _intended_ns(flow)
-    )
+    target = target_duration((entry.duration_ns for entry in entries), _intended_ns(flow))
     return Manifest(
         playlist=playlist_text(entries, target=target, ended=ended),
         target_duration=target,
@@ -167,7 +166,19 @@ async def _has_ended(ctx: Context, flow: FlowRecord, asked: HlsRequest) -> bool:
 async def _playable(
     ctx: Context, rows: Sequence[SegmentRecord], choice: UrlChoice
 ) -> list[_Playable]:
-    """The segments that can be in a playlist. All URLs are minted together."""
+    """The segments that can be in a playlist.
+
+    Their objects are read and their URLs minted in portions, between which others get their turn.
+    """
+    found: list[_Playable] = []
+    for at in range(0, len(rows), _PORTION):
+        found += await _portion(ctx, rows[at : at + _PORTION], choice)
+    return found
+
+
+async def _portion(
+    ctx: Context, rows: Sequence[SegmentRecord], choice: UrlChoice
+) -> Iterator[_Playable]:
     loaders = ctx.loaders
     ids = list(dict.fromkeys(row.object_id for row in rows))
     found = await loaders.object_by_id.load_many(ids)
@@ -176,7 +187,7 @@ async def _playable(
     keys = [(id, choice) for id in (*ids, *sorted(filter(None, inits)))]
     minted = await loaders.urls_by_object.load_many(keys)
     urls = {id: urls[0] for (id, _), urls in zip(keys, minted, strict=True) if urls}
-    return list(_with_urls(rows, objects, urls))
+    return _with_urls(rows, objects, urls)
 
 
 def _with_urls(
@@ -246,9 +257,10 @@ def _hull(rows: Sequence[SegmentRecord]) -> TimeRange:
 
 
 def _intended_ns(flow: FlowRecord) -> int:
-    """The length that segments still to come are meant to have.
+    """The length that segments are meant to have.
 
-    The target duration of a playlist must not change while it grows (RFC 8216, section 6.2.1).
+    The target duration of a playlist must not change while it grows, nor when it ends (RFC 8216,
+    section 6.2.1), so those count that are still to come.
     """
     intended = orjson.loads(flow.body).get("segment_duration")
     if intended is None:

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from tams_gql.context import Services
+from tams_gql.model.errors import BadInput, LimitExceeded
 from tams_gql.model.ids import new_id
 from tams_gql.resolvers.documents import to_json_text
 from tams_gql.store.changes import ChangeSet, Delete, Expect, Insert, Stale, Update
@@ -30,6 +31,9 @@ WAITING: Final = "waiting"
 RUNNING: Final = "running"
 DONE: Final = "done"
 FAILED: Final = "failed"
+
+HOPELESS: Final = (BadInput, LimitExceeded)
+"""What a job is not tried again after: it would fail with it again."""
 
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 3600.0

@@ -15,7 +15,7 @@ import orjson
 from tams_gql.loaders.urls import instances_of
 from tams_gql.media.port import ObjectLocation, ObjectStat
 from tams_gql.model.errors import BadInput, Conflict
-from tams_gql.model.ids import is_same_mime_type
+from tams_gql.model.ids import is_same_container
 from tams_gql.model.segment import NewSegment
 from tams_gql.model.time import TimeRange
 from tams_gql.resolvers.documents import to_json_text
@@ -184,7 +184,7 @@ class ObjectLedger:
 
     def _check_type(self, row: ObjectRecord, found: str | None, field: str) -> None:
         # Schema `flow-segment-post`: a media object has the type of the flow's container.
-        if not is_same_mime_type(found, self._flow.container):
+        if not is_same_container(found, self._flow.container):
             how = "was uploaded as" if row.role is None else "is"
             raise BadInput(
                 f"{field}: {row.id} {how} {found}, but the flow's container is"

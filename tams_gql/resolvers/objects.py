@@ -183,6 +183,6 @@ def url_choice(
 async def urls(ctx: Context, object_id: str, choice: UrlChoice) -> list[AccessUrl]:
     """The URLs of an object, the preferred one first.
 
-    Those of a storage backend that cannot sign now are left out; Unavailable if no others are left.
+    Those of a storage backend that cannot sign now are left out; CannotSign if no others are left.
     """
     return await ctx.loaders.urls_by_object.load((object_id, choice))

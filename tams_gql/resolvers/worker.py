@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tams_gql.context import Services
 from tams_gql.events.retention import keep_log_short
 from tams_gql.metrics import JOBS
-from tams_gql.model.errors import BadInput, LimitExceeded, TamsError
+from tams_gql.model.errors import TamsError
 from tams_gql.model.ids import new_id
 from tams_gql.resolvers import jobs
 from tams_gql.resolvers.copies import CopyObject
@@ -135,7 +135,7 @@ async def _run(
         await work.run(services, job, progress)
         JOBS.add(work.kind, "done")
     except TamsError as error:
-        hopeless = isinstance(error, BadInput | LimitExceeded)
+        hopeless = isinstance(error, jobs.HOPELESS)
         await _put_back(services, work, job, error.message, hopeless=hopeless)
     except (Stale, jobs.Lost):
         raise

@@ -9,7 +9,7 @@ import strawberry
 from tams_gql.context import Context
 from tams_gql.loaders.urls import AccessUrl, Instance, UrlChoice, by_preference, instances_of
 from tams_gql.media.port import ReadMethod
-from tams_gql.model.errors import Unavailable
+from tams_gql.media.registry import CannotSign
 from tams_gql.resolvers import objects
 from tams_gql.schema.fields import Info, arg, column
 from tams_gql.schema.tags import TagFilter
@@ -105,7 +105,7 @@ async def access_urls(info: Info, object_id: str, choice: UrlChoice) -> list[Get
     """
     try:
         found = await objects.urls(info.context, object_id, choice)
-    except Unavailable as error:
+    except CannotSign as error:
         info.context.report(tuple(info.path.as_list()), error)
         return []
     return [to_get_url(access) for access in found]

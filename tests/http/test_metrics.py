@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 from starlette.applications import Starlette
@@ -46,6 +47,18 @@ async def test_counters_with_and_without_labels_in_both_formats(serve: Serve) ->
         assert [sample.value for sample in found["tams_gc_bytes"].samples] == [0.0]
         (memory,) = found["process_resident_memory_bytes"].samples
         assert memory.value > 1_000_000
+
+
+@pytest.mark.parametrize("version", ["abc", "1.x", "", "1.0.0.0.0", "-1", "9" * 100])
+async def test_any_version_may_be_asked_for(serve: Serve, version: str) -> None:
+    port = await serve(Starlette(routes=metrics_routes()))
+    for kind in ("application/openmetrics-text", "text/plain"):
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(
+                f"http://127.0.0.1:{port}/metrics", headers={"Accept": f"{kind};version={version}"}
+            )
+        assert answer.status_code == 200
+        assert "tams_gc_bytes_total 0.0" in answer.text
 
 
 async def test_the_server_exports_every_counter(catalog: Catalog) -> None:

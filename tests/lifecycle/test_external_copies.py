@@ -188,6 +188,26 @@ async def _unreachable(world: World, object_id: str) -> str:
     return to_json_text([{**instances[0], "storage_id": new_id()}, *instances[1:]])
 
 
+async def test_one_source_without_hope_does_not_end_what_another_may_still_do(
+    world: World, elsewhere: Elsewhere
+) -> None:
+    # given one copy that is too large, and another one whose server is down for now
+    object_id = await outside(world, elsewhere.url("/large", "127.0.0.1"))
+    other = {"url": elsewhere.url("/o", "127.0.0.1"), "label": "other"}
+    await world.gql.execute(ADD, {"input": {"objectId": object_id, **other}})
+    elsewhere.answers["/large"] = lambda _: web.Response(body=bytes(1001))
+    elsewhere.answers["/o"] = lambda _: web.Response(status=503)
+    await ask(world, object_id)
+    await world.work(COPY)
+    # when
+    assert (await request(world, object_id))["status"] != "ERROR"
+    elsewhere.answers["/o"] = lambda _: web.Response(body=BODY)
+    world.ahead += 3600
+    await world.work(COPY)
+    # then
+    assert (await request(world, object_id))["status"] == "DONE"
+
+
 async def test_a_copy_of_our_own_comes_first(world: World, elsewhere: Elsewhere) -> None:
     (object_id,) = await world.seed.segments(await world.seed.flow(), "[0:0_1:0)", body=BODY)
     theirs = {"url": elsewhere.url("/o", "127.0.0.1"), "label": "theirs"}

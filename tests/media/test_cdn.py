@@ -292,11 +292,22 @@ def _short(urls: Sequence[str], *, method: ReadMethod, expires_at: int) -> list[
     return list(urls[1:])
 
 
+def _bytes(urls: Sequence[str], *, method: ReadMethod, expires_at: int) -> list[bytes]:
+    return [url.encode() for url in urls]
+
+
+def _unfit(urls: Sequence[str], *, method: ReadMethod, expires_at: int) -> list[str]:
+    raise BadInput("s3cret")
+
+
 @pytest.mark.parametrize(
     ("authorise", "problem"),
     [
         (_broken, "its URL signer failed (RuntimeError)"),
-        (_short, "its URL signer gave another number of URLs"),
+        (_unfit, "its URL signer failed (BadInput)"),
+        (lambda urls, method, expires_at: None, "its URL signer failed (TypeError)"),
+        (_short, "its URL signer did not give one URL for each"),
+        (_bytes, "its URL signer did not give one URL for each"),
     ],
 )
 async def test_a_function_that_fails_spoils_only_its_own_urls(

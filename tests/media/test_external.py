@@ -26,6 +26,7 @@ from tests.media.elsewhere import Elsewhere, serving_elsewhere
 
 BODY = bytes(range(256)) * 4_000
 LOOPBACK = ip_network("127.0.0.0/8")
+CHUNKED = ("Transfer-Encoding", "chunked")
 
 
 class Names(AbstractResolver):
@@ -70,6 +71,24 @@ async def reading(
         yield download
 
 
+@asynccontextmanager
+async def saying(headers: list[tuple[str, str]], body: bytes) -> AsyncIterator[Elsewhere]:
+    """A server that says just that, and a body in chunks."""
+    fields = headers if "Transfer-Encoding" in dict(headers) else [*headers, CHUNKED]
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{head}\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = Elsewhere()
+    async with await asyncio.start_server(answer, "127.0.0.2", 0) as listening:
+        server.port = listening.sockets[0].getsockname()[1]
+        yield server
+
+
 async def content(download: Download) -> bytes:
     return b"".join([block async for block in download.blocks])
 
@@ -88,6 +107,8 @@ def _to(location: str, status: int = 302) -> web.Response:
         ("Example.com", [("example.com", 80)], [("www.example.com", 80), ("example.com.au", 80)]),
         ("*.example.com", [("a.b.example.com", 443)], [("example.com", 443), ("xexample.com", 80)]),
         ("example.com:8443", [("example.com", 8443)], [("example.com", 443)]),
+        # An address whose zone ends like the domain.
+        ("*.example.com", [], [("::ffff:10.0.0.5%25.example.com", 80)]),
         ("10.1.2.3", [("10.1.2.3", 80)], [("10.1.2.30", 80)]),
         ("[2001:DB8:0::1]:81", [("2001:db8::1", 81)], [("2001:db8::1", 80)]),
     ],
@@ -119,6 +140,7 @@ def test_what_is_no_host_is_refused(text: str) -> None:
         "http://media.example.other.example/",
         "http://[::1",
         "http://media.example:x/",
+        "http://media.example:0/o",
         "https:///o",
     ],
 )
@@ -278,6 +300,18 @@ async def test_redirects_come_to_an_end(elsewhere: Elsewhere) -> None:
     assert len(elsewhere.asked) == 6
 
 
+async def test_redirects_take_no_longer_together_than_one_answer_may(elsewhere: Elsewhere) -> None:
+    async def slowly(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.4)
+        return _to("/o")
+
+    elsewhere.answers["/o"] = slowly
+    with pytest.raises(Unavailable, match="cannot be read from here now"):
+        async with reading(elsewhere, rules=elsewhere.rules(timeout=1)):
+            pass
+    assert len(elsewhere.asked) <= 3
+
+
 # What comes back
 
 
@@ -330,14 +364,37 @@ async def test_a_web_page_is_no_object(elsewhere: Elsewhere) -> None:
             pass
 
 
-async def test_other_encodings_are_refused(elsewhere: Elsewhere) -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Content-Encoding", "gzip")],
+        [("Content-Encoding", "identity"), ("Content-Encoding", "gzip")],
+        [("Content-Encoding", "identity, GZIP")],
+        [("Transfer-Encoding", "gzip, chunked")],
+    ],
+)
+async def test_other_encodings_are_refused(headers: list[tuple[str, str]]) -> None:
     packed = gzip.compress(bytes(10**6))
-    elsewhere.answers["/o"] = lambda _: web.Response(
-        body=packed, headers={"Content-Encoding": "gzip"}
-    )
-    with pytest.raises(Unavailable, match="another encoding"):
-        async with reading(elsewhere):
-            pass
+    async with saying(headers, b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed)) as server:
+        with pytest.raises(Unavailable, match="another encoding"):
+            async with reading(server):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ("Video/MP2T; x=y", "video/mp2t"),
+        ('x y/z"<>', None),
+        (f"video/{'x' * 1000}", None),
+        ("video/é", None),
+    ],
+)
+async def test_a_type_that_no_object_can_have_is_not_one(told: str, known: str | None) -> None:
+    headers = [("Content-Type", told), ("Content-Encoding", "identity")]
+    async with saying(headers, b"2\r\nhi\r\n0\r\n\r\n") as server, reading(server) as download:
+        assert download.content_type == known
+        assert await content(download) == b"hi"
 
 
 async def test_what_is_too_large_is_refused_by_its_length(elsewhere: Elsewhere) -> None:

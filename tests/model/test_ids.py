@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tams_gql.model.errors import BadInput
 from tams_gql.model.ids import (
-    is_same_mime_type,
+    is_same_container,
     new_id,
     parse_mime_type,
     parse_object_id,
@@ -155,13 +155,18 @@ def test_every_mime_type_of_the_specification_is_accepted(
     ("one", "other", "same"),
     [
         ("video/mp2t", "video/MP2T", True),
-        ("video/mp4", "audio/mp4", False),
+        ("video/mp4", "audio/MP4", True),
+        ("application/mp4", "audio/mp4", True),
+        ("video/iso.segment", "audio/iso.segment", True),
+        ("video/mp4", "video/iso.segment", False),
+        ("image/mp4", "video/mp4", False),
+        ("video/mpeg", "audio/mpeg", False),
         ("video/mp4", None, False),
         (None, None, True),
     ],
 )
-def test_the_case_of_mime_types_means_nothing(
+def test_a_container_may_have_a_type_for_each_kind_of_content(
     one: str | None, other: str | None, same: bool
 ) -> None:
-    assert is_same_mime_type(one, other) is same
-    assert is_same_mime_type(other, one) is same
+    assert is_same_container(one, other) is same
+    assert is_same_container(other, one) is same

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tams_gql.media.s3.config import S3BackendSettings
+from tams_gql.model.errors import Unavailable
 from tams_gql.resolvers.documents import to_json_text
 from tams_gql.store.changes import ChangeSet, Update
+from tams_gql.store.embedded.reader import EmbeddedSession
+from tams_gql.store.scan import Scan
 from tams_gql.store.tables import OBJECTS
 from tests.catalog import Catalog, quick_settings, running, serving
 from tests.gql import refusal
@@ -26,6 +30,7 @@ query Segments($id: ID!) { flow(id: $id) { segments(first: 1000) { nodes {
   timerange getUrls { label url } object { getUrls { label } }
 } } } }
 """
+URLS = SEGMENTS.replace("object { getUrls { label } }", "")
 INSTANCES = "query Of($id: ID!) { object(id: $id) { instances { label getUrl headUrl } } }"
 ADDED = "subscription { segmentsAdded { segments { objectId getUrls { label } } } }"
 
@@ -109,10 +114,29 @@ async def test_a_copy_without_a_url_leaves_the_others_in_peace(catalog: Catalog)
 
 async def test_a_thousand_missing_urls_are_told_of_a_hundred_times(catalog: Catalog) -> None:
     flow_id, _ = await segments(catalog, *[("late",)] * 150)
-    query = SEGMENTS.replace("object { getUrls { label } }", "")
-    answer = await catalog.gql.answer(query, {"id": flow_id})
+    answer = await catalog.gql.answer(URLS, {"id": flow_id})
     assert len(answer["data"]["flow"]["segments"]["nodes"]) == 150
     assert len(answer["errors"]) == 100
+
+
+async def test_a_catalog_that_cannot_be_read_is_no_object_without_urls(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    flow_id, _ = await segments(catalog, ("local",), ("late",))
+    read = EmbeddedSession.scan
+
+    async def failing(session: EmbeddedSession, scans: Sequence[Scan]) -> list[pa.RecordBatch]:
+        if any(scan.table is OBJECTS for scan in scans):
+            raise Unavailable("the catalog store does not answer")
+        return await read(session, scans)
+
+    monkeypatch.setattr(EmbeddedSession, "scan", failing)
+    # when
+    answer = await catalog.gql.answer(URLS, {"id": flow_id})
+    # then
+    assert answer["data"] == {"flow": None}
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"UNAVAILABLE"}
 
 
 async def test_nothing_is_allocated_that_cannot_be_uploaded(catalog: Catalog) -> None:

@@ -105,6 +105,18 @@ async def test_a_flow_of_another_container_cannot_use_an_object(
     await seed.register(same, items)
 
 
+async def test_flows_of_pictures_and_of_sound_may_share_an_object_with_both(
+    gql: GraphQL, seed: Seed
+) -> None:
+    pictures = await seed.flow("video", container="video/mp4")
+    sound = await seed.flow("audio", container="audio/mp4")
+    (stored,) = await seed.segments(pictures, "[0:0_1:0)")
+    await seed.register(sound, [{"objectId": stored, "timerange": "[0:0_1:0)"}])
+    found = await seen(gql, stored)
+    assert found is not None
+    assert (found["referenceCount"], found["contentType"]) == (2, "video/mp4")
+
+
 async def test_a_copy_given_again_has_its_label(catalog: Catalog, seed: Seed) -> None:
     flow_id = await seed.flow()
     item = external("[0:0_1:0)")

@@ -10,6 +10,7 @@ import pytest
 
 from tams_gql.model.ids import new_id
 from tams_gql.model.time import NS
+from tams_gql.resolvers import hls
 from tams_gql.resolvers.hls_playlist import Entry, playlist_text, target_duration
 from tests.catalog import Catalog, quick_settings, running
 from tests.gql import Data, GraphQL, refusal
@@ -200,16 +201,16 @@ async def test_a_flow_that_grows_has_a_playlist_that_may(gql: GraphQL, seed: See
             ("_", growing),
             ("[0:0_", growing),
             ("[0:0_6:1)", growing),
-            ("[0:0_6:0)", lines(*head(2), *vod)),
+            ("[0:0_6:0)", lines(*head(4), *vod)),
             # The gap before the end of the window is past, too.
-            ("[0:0_3:0)", lines(*head(2), *vod[:2], vod[-1])),
-            ("()", lines(*head(1), "#EXT-X-ENDLIST")),
+            ("[0:0_3:0)", lines(*head(4), *vod[:2], vod[-1])),
+            ("()", lines(*head(4), "#EXT-X-ENDLIST")),
         ):
             found = await manifest(gql, flow_id, window=window)
             assert found["playlist"] == wanted, window
             assert found["ended"] is wanted.endswith("#EXT-X-ENDLIST\n")
     await seed.patch(flow_id, status="CLOSED_COMPLETE")
-    assert (await manifest(gql, flow_id))["playlist"] == lines(*head(2), *vod)
+    assert (await manifest(gql, flow_id))["playlist"] == lines(*head(4), *vod)
 
 
 @pytest.mark.parametrize(
@@ -236,10 +237,12 @@ async def test_only_some_containers_can_be_played(
     assert (await manifest(gql, flow_id) is not None) is playable
 
 
+@pytest.mark.parametrize("portion", [1, 1_000])
 async def test_fragments_have_their_initialisation_and_change_it_at_a_discontinuity(
-    gql: GraphQL, seed: Seed, catalog: Catalog
+    gql: GraphQL, seed: Seed, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, portion: int
 ) -> None:
     # given
+    monkeypatch.setattr(hls, "_PORTION", portion)
     essence = {
         "frameWidth": 1920,
         "frameHeight": 1080,
@@ -320,6 +323,24 @@ async def test_round_trips_do_not_grow_with_segments_or_flows(
         "scan flows",
         "scan objects",
         f"sign {count * len(flows)} GET",
+        "windows",
+    ]
+
+
+async def test_a_long_playlist_is_made_in_portions(
+    catalog: Catalog, seed: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_id = await seed.flow("video")
+    await seed.segments(flow_id, *[seconds(n, n + 1) for n in range(5)])
+    whole = await manifest(catalog.gql, flow_id)
+    monkeypatch.setattr(hls, "_PORTION", 2)
+    with watched() as calls:
+        assert (await manifest(catalog.gql, flow_id))["segmentCount"] == whole["segmentCount"] == 5
+    assert sorted(calls) == [
+        "scan flows",
+        *["scan objects"] * 3,
+        "sign 1 GET",
+        *["sign 2 GET"] * 2,
         "windows",
     ]
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import logging
 import socket
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from yarl import URL
 
 from tams_gql.media.external.addresses import connected, may_be_read
 from tams_gql.media.external.rules import ExternalRules
-from tams_gql.model.errors import Conflict, LimitExceeded, NotFound, Unavailable
+from tams_gql.media.port import check_content_type
+from tams_gql.model.errors import BadInput, Conflict, LimitExceeded, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
@@ -90,12 +92,15 @@ def _session(rules: ExternalRules, resolver: AbstractResolver | None) -> aiohttp
         trust_env=False,
         auto_decompress=False,
         read_bufsize=_BLOCK_BYTES,
-        timeout=aiohttp.ClientTimeout(
-            total=rules.timeout,
-            connect=_CONNECT_SECONDS,
-            sock_connect=_CONNECT_SECONDS,
-            sock_read=_SILENCE_SECONDS,
-        ),
+    )
+
+
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=max(seconds, 0.001),  # 0 would be for ever
+        connect=_CONNECT_SECONDS,
+        sock_connect=_CONNECT_SECONDS,
+        sock_read=_SILENCE_SECONDS,
     )
 
 
@@ -112,9 +117,11 @@ def _checked_socket(rules: ExternalRules, info: tuple[Any, ...]) -> socket.socke
 async def _answer(
     session: aiohttp.ClientSession, url: URL, rules: ExternalRules
 ) -> aiohttp.ClientResponse:
+    ends = time.monotonic() + rules.timeout
     for _ in range(_MAX_REDIRECTS + 1):
         rules.check_place(url.scheme, url.raw_host or "", url.port)
-        response = await session.get(url, allow_redirects=False)
+        left = _timeout(ends - time.monotonic())
+        response = await session.get(url, allow_redirects=False, timeout=left)
         if response.status not in _REDIRECTS:
             return response
         response.close()
@@ -130,11 +137,10 @@ def _download(response: aiohttp.ClientResponse, rules: ExternalRules) -> Downloa
         raise NotFound("there is nothing at the URL of the external copy")
     if response.status != 200:
         raise Unavailable(f"the server of the external copy answers {response.status}")
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding != "identity":
+    if _is_encoded(response.headers):
         raise Unavailable("the server gives the external copy in another encoding only")
-    given = "Content-Type" in response.headers
-    if given and response.content_type == "text/html":
+    content_type = _content_type(response)
+    if content_type == "text/html":
         # A page that says so, with status 200, where something is missing or wants a login.
         raise Conflict("the server of the external copy answers with a web page")
     size = response.content_length
@@ -142,10 +148,27 @@ def _download(response: aiohttp.ClientResponse, rules: ExternalRules) -> Downloa
         _check_size(size, rules)
     return Download(
         size,
-        response.content_type if given else None,
+        content_type,
         _blocks(response, rules),
         _checksums(response.headers),
     )
+
+
+def _is_encoded(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether the bytes are packed, by either header and however often it is there."""
+    given = [*headers.getall("Content-Encoding", []), *headers.getall("Transfer-Encoding", [])]
+    found = {name.strip().lower() for name in ",".join(given).split(",")}
+    return not found <= {"", "identity", "chunked"}
+
+
+def _content_type(response: aiohttp.ClientResponse) -> str | None:
+    """What the server says, if it can be said of an object here."""
+    if "Content-Type" not in response.headers:
+        return None
+    try:
+        return check_content_type(response.content_type)
+    except BadInput:
+        return None
 
 
 async def _blocks(

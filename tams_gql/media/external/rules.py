@@ -27,10 +27,11 @@ class HostRule(NamedTuple):
 
     def allows(self, host: str, port: int) -> bool:
         """Whether it names this host, which is in lower case, and port."""
-        if self.port != port if self.port is not None else port not in _PORTS.values():
+        if port not in (_PORTS.values() if self.port is None else (self.port,)):
             return False
         if self.host.startswith("*."):
-            return host.endswith(self.host[1:])
+            # The zone of an IPv6 address may end like a name.
+            return host.endswith(self.host[1:]) and ":" not in host
         return self.host in ("*", host)
 
 
@@ -82,7 +83,7 @@ class ExternalRules:
         if scheme not in _PORTS:
             raise Forbidden("an external copy is read with http or https only")
         name = host.lower().removesuffix(".")
-        wanted = port or _PORTS[scheme]
+        wanted = _PORTS[scheme] if port is None else port
         if not any(rule.allows(name, wanted) for rule in self.hosts):
             raise Forbidden(
                 "the settings do not allow to read from the host of the external copy"

@@ -35,7 +35,7 @@ from tams_gql.media.s3.deletion import Deleter
 from tams_gql.media.s3.failures import FORBIDDEN, S3Failure
 from tams_gql.media.s3.signing import Method, Presigner, Terms, quoted_path
 from tams_gql.media.s3.transfer import Uploader, read_object
-from tams_gql.model.errors import Conflict, NotFound, TamsError, Unavailable
+from tams_gql.model.errors import Conflict, NotFound, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -241,16 +241,14 @@ class S3Media:
         self, authorise: UrlAuthoriser, urls: list[str], method: ReadMethod, expires_at: int
     ) -> list[str]:
         try:
-            signed = authorise(urls, method=method, expires_at=expires_at)
-        except TamsError:
-            raise
+            signed = list(authorise(urls, method=method, expires_at=expires_at))
         except Exception as error:
             # An operator's function, whose errors may hold secrets; it spoils only these URLs.
             name = type(error).__name__
             logger.error("the URL signer of %s failed (%s)", self._backend.label, name)
             raise Unavailable(f"its URL signer failed ({name})") from None
-        if len(signed) != len(urls):
-            raise Unavailable("its URL signer gave another number of URLs")
+        if len(signed) != len(urls) or not all(isinstance(url, str) for url in signed):
+            raise Unavailable("its URL signer did not give one URL for each")
         return signed
 
     def _terms(self, method: Method, expires_in: int) -> Terms:

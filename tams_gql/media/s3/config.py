@@ -35,9 +35,13 @@ _ANY_ID: Final = "00000000-0000-4000-8000-000000000000"  # to check the rest bef
 
 def _url(value: str) -> str:
     parts = urlsplit(value)
-    plain = not (parts.query or parts.fragment or parts.username or parts.password)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        raise ValueError("must be an http or https URL without user name, query and fragment")
+    # What is beyond ASCII would be signed as it stands here, and asked for percent-encoded.
+    plain = value.isascii() and value.isprintable() and not set(value) & set(" ?#")
+    whole = parts.hostname and parts.port != 0 and parts.username is None
+    if parts.scheme not in ("http", "https") or not (plain and whole):
+        raise ValueError(
+            "must be an http or https URL in printable ASCII, without user name, query and fragment"
+        )
     return value.rstrip("/")
 
 

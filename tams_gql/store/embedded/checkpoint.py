@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 _LONG_BYTES = 128 * 2**20
-_GROWTH_BYTES = 32 * 2**20  # between one attempt and the next
+_GROWTH_BYTES = 32 * 2**20  # at least, between one attempt and the next
 _BYTES_PER_SECOND = 2**30  # the longer the log, the longer it is worth holding up writes
 _LONGEST_PAUSE_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 0.002
@@ -46,7 +46,9 @@ class LogKeeper:
         begun = _begin_anew(connection, min(size / _BYTES_PER_SECOND, _LONGEST_PAUSE_SECONDS))
         if not begun:
             _logger.debug("reads have kept the write-ahead log of %d bytes", size)
-        self._next_bytes = _LONG_BYTES if begun else size + _GROWTH_BYTES
+        # By a part of it: the longer the log, the longer an attempt that fails holds up writes.
+        growth = max(_GROWTH_BYTES, size // 4)
+        self._next_bytes = _LONG_BYTES if begun else size + growth
 
     def _size(self) -> int:
         try:

@@ -12,6 +12,8 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -87,8 +89,9 @@ def migrate(client: VastClient) -> tuple[int, int]:
             first = before if first is None else first
             if after == latest_version():
                 return first, after
-            _WORK[after + 1](client)
-            worked = after + 1
+            with suppress(_Overtaken):
+                _WORK[after + 1](client, partial(_hold_version, version=after))
+                worked = after + 1
             patience = time.monotonic() + _PATIENCE_SECONDS
         except (RowConflict, Gone, OutcomeUnknown) as error:
             if isinstance(error, OutcomeUnknown):
@@ -133,6 +136,26 @@ def _version(tx: Tx) -> int:
     return max(versions, default=0)
 
 
+class _Overtaken(Exception):
+    """Another program has taken the step that was being prepared."""
+
+
+def _hold_version(tx: Tx, version: int) -> None:
+    """Keep others from changing the version until the transaction ends.
+
+    Raises ``_Overtaken`` if they have, so that the catalog may be in use. It is read after the row
+    is written: it cannot change any more then, whatever a transaction sees of others.
+    """
+    ids = tx.select(_SERVICE, (), [eq("name", VERSION_ROW)], row_ids=True).column(ROW_ID)
+    tx.update(_SERVICE, pa.record_batch([ids.combine_chunks(), _locks(len(ids))], [ROW_ID, LOCK]))
+    if _version(tx) != version:
+        raise _Overtaken
+
+
+def _locks(count: int) -> pa.Array:
+    return pa.array([random.getrandbits(62)] * count, pa.int64())
+
+
 def _refuse_newer(version: int) -> None:
     if version > latest_version():
         raise Unavailable(
@@ -149,7 +172,8 @@ def _write_version(tx: Tx, version: int) -> None:
         return
     ids = found.column(ROW_ID).combine_chunks()
     values = pa.array([value] * len(ids), pa.string())
-    tx.update(_SERVICE, pa.record_batch([ids, values], names=[ROW_ID, "value"]))
+    columns = [ids, values, _locks(len(ids))]
+    tx.update(_SERVICE, pa.record_batch(columns, names=[ROW_ID, "value", LOCK]))
 
 
 def _add_service_row(tx: Tx, name: str, value: str) -> None:
@@ -194,8 +218,8 @@ def _third(_tx: Tx, _config: VastConfig) -> None:
 _STEPS: tuple[Callable[[Tx, VastConfig], None], ...] = (_first, _second, _third)
 """What leads from each version to the next; never changed once released."""
 
-_WORK: dict[int, Callable[[VastClient], None]] = {3: fill_uses}
-"""What has to be done on a catalog before it can have a version."""
+_WORK: dict[int, Callable[[VastClient, Callable[[Tx], None]], None]] = {3: fill_uses}
+"""What has to be done on a catalog before it can have a version, see ``_hold_version``."""
 
 
 def _create_schema(tx: Tx, config: VastConfig) -> None:

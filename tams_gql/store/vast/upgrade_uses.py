@@ -3,7 +3,8 @@
 Every segment is read once, in portions of a few flows or of a part of one. A portion is a
 transaction that widens what its objects say, so it can be done again at any time, and what is
 broken off is taken up by doing everything again. Nobody may write meanwhile who does not widen it,
-too: an older program.
+too: an older program. Nor may a portion be written once the catalog is in use: what it has read of
+its objects would be old by then.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -38,17 +40,27 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def fill_uses(client: VastClient) -> None:
+def fill_uses(client: VastClient, hold: Callable[[Tx], None]) -> None:
     """Let the objects of all segments say where these are.
 
-    Raises ``Unavailable`` if there are segments that belong to no flow, or somebody adds or removes
-    some meanwhile.
+    ``hold`` is called first in each transaction that writes: it keeps others from taking the
+    catalog into use until that ends, and raises if they have. Raises ``Unavailable`` if there are
+    segments that belong to no flow, or somebody adds or removes some meanwhile.
     """
-    total, done = _patiently(client, lambda tx: tx.count(_SEGMENTS)), 0
+
+    def count(tx: Tx) -> int:
+        hold(tx)
+        return tx.count(_SEGMENTS)
+
+    def fill(tx: Tx, where: Sequence[Asked]) -> int:
+        hold(tx)
+        return _fill(tx, where)
+
+    total, done = _patiently(client, count), 0
     for where in _portions(client):
-        done += _patiently(client, partial(_fill, where=where))
+        done += _patiently(client, partial(fill, where=where))
         _log.info("found the objects of %d of %d segments", done, total)
-    if done != total or total != _patiently(client, lambda tx: tx.count(_SEGMENTS)):
+    if done != total or total != _patiently(client, count):
         raise Unavailable(
             f"of {total} segments {done} belong to flows, or servers of an older release write to"
             " the catalog: stop them and run `tams-gql migrate` again"
@@ -61,7 +73,7 @@ def _portions(client: VastClient) -> Iterator[tuple[Asked, ...]]:
     count = 0
     for flow_id, segments, first, end in _flows(client):
         if segments > _SEGMENTS_AT_ONCE:
-            yield from _parts(flow_id, segments, first, end)
+            yield from _parts(client, flow_id, first, end)
             continue
         if waiting and (count + segments > _SEGMENTS_AT_ONCE or len(waiting) == _FLOWS_AT_ONCE):
             yield (is_in("flow_id", waiting),)
@@ -72,12 +84,26 @@ def _portions(client: VastClient) -> Iterator[tuple[Asked, ...]]:
         yield (is_in("flow_id", waiting),)
 
 
-def _parts(flow_id: str, segments: int, first: int, end: int) -> Iterator[tuple[Asked, ...]]:
+def _parts(client: VastClient, flow_id: str, first: int, end: int) -> Iterator[tuple[Asked, ...]]:
     """A long flow in pieces, from one end of time to the other."""
-    pieces = -(-segments // _SEGMENTS_AT_ONCE)
-    edges = [first + (end - first) * n // pieces for n in range(1, pieces)]
+    edges = _edges(client, flow_id, first, end)
     for low, high in zip([None, *edges], [*edges, None], strict=True):
-        yield eq("flow_id", flow_id), Within("start_ns", ((low, high),))
+        yield _stretch(flow_id, low, high)
+
+
+def _edges(client: VastClient, flow_id: str, low: int, high: int) -> list[int]:
+    """Where to cut a stretch of a flow, however unevenly its segments lie in it."""
+    stretch = _stretch(flow_id, low, high)
+    count = _patiently(client, partial(Tx.count, table=_SEGMENTS, where=stretch))
+    if count <= _SEGMENTS_AT_ONCE or high - low < 2:
+        return []
+    middle = (low + high) // 2
+    before, after = _edges(client, flow_id, low, middle), _edges(client, flow_id, middle, high)
+    return [*before, middle, *after]
+
+
+def _stretch(flow_id: str, low: int | None, high: int | None) -> tuple[Asked, ...]:
+    return eq("flow_id", flow_id), Within("start_ns", ((low, high),))
 
 
 def _flows(client: VastClient) -> Iterator[tuple[str, int, int, int]]:
@@ -123,22 +149,28 @@ def _widen(tx: Tx, users: dict[str, Added]) -> None:
 
 
 def _patiently(client: VastClient, work: Callable[[Tx], T]) -> T:
-    """Do something in a transaction of its own, again if that fails because of others."""
+    """Do something in a transaction of its own, again if others or the cluster make that fail."""
     patience = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        tx = client.begin()
         try:
-            done = work(tx)
-            tx.commit()
-            return done
-        except (RowConflict, Gone, OutcomeUnknown) as error:
+            return _once(client, work)
+        except (RowConflict, Gone, OutcomeUnknown, Unavailable) as error:
             if isinstance(error, OutcomeUnknown):
-                client.abandon(error.txid)
+                with suppress(Unavailable):
+                    client.abandon(error.txid)
             if time.monotonic() > patience:
                 raise
             time.sleep(0.1 + 0.4 * random.random())
-        finally:
-            tx.rollback()
+
+
+def _once(client: VastClient, work: Callable[[Tx], T]) -> T:
+    tx = client.begin()
+    try:
+        done = work(tx)
+        tx.commit()
+        return done
+    finally:
+        tx.rollback()
 
 
 def _lists(found: pa.Table, columns: Sequence[str]) -> list[list[object]]:

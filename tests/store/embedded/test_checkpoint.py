@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -78,11 +79,33 @@ async def test_a_read_that_does_not_end_holds_up_writers_for_a_moment_only(
         longest = await _write(embedded, 8, path)
         assert await session.head() == before
     assert longest > 8 * _MIB
-    await _write(embedded, 2, path)
+    # The log begins anew then, in the file as long as it is.
+    assert await _write(embedded, 8, path) < longest + 2 * _MIB
 
-    assert _log_size(path) < 4 * _MIB
-    assert len(await ask.bodies(embedded)) == 20
+    assert len(await ask.bodies(embedded)) == 32
     await embedded.close()
+
+
+def test_the_longer_the_log_the_rarer_are_the_attempts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_LONG_BYTES", _MIB)
+    monkeypatch.setattr(checkpoint, "_GROWTH_BYTES", 1)
+    monkeypatch.setattr(checkpoint, "_LONGEST_PAUSE_SECONDS", 0)
+    attempts = []
+    monkeypatch.setattr(checkpoint, "_begin_anew", lambda *_: attempts.append(_log_size(path)))
+    with closing(connect(path, write=True)) as connection:
+        keeper = LogKeeper(path)
+        connection.execute("CREATE TABLE t (x)")
+        with closing(connect(path, write=False)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM t").fetchall()
+            while _log_size(path) < 4 * _MIB:
+                connection.execute("INSERT INTO t VALUES (zeroblob(65536))")
+                keeper.look(connection)
+    assert len(attempts) == 6
+    for one, other in pairwise(attempts):
+        assert one * 5 // 4 <= other < one * 5 // 4 + _MIB // 8
 
 
 def test_a_short_log_and_one_that_is_gone_are_left_alone(path: Path) -> None:

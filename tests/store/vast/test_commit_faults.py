@@ -187,9 +187,13 @@ async def test_a_transaction_that_expires(place: Place, nth: int) -> None:
 async def test_a_lost_answer_to_the_commit(place: Place, applied: bool) -> None:
     fault = place.emulator.faults.drop_commit(applied=applied, table="sources")
 
-    assert await _commit(place) is None
+    with place.emulator.counting() as calls:
+        assert await _commit(place) is None
 
     assert fault.hits == 1
+    # What became of it is found by the stamp of its events, which the log is sorted by.
+    looks = [call.rows_in_key_range for call in calls.on("events") if call.kind == "query"]
+    assert looks == ([2] if applied else [])
     assert is_done(await place.rows())
     audit(place.config)
     done = await place.store.commit(build.changes(events=[build.event('"later"')]))

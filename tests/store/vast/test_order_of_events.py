@@ -156,6 +156,24 @@ async def test_changes_of_a_source(place: VastConfig) -> None:
         assert await names_of(stores[0]) == list("0123")
 
 
+async def test_a_source_that_is_made_again(place: VastConfig) -> None:
+    """With another flow, so that only the source itself has been told of before."""
+    wanted = []
+    async with ahead_and_behind(place) as stores:
+        for number in range(4):
+            flow_id = f"f{number // 2}"
+            flow, source = (eq("id", flow_id),), (eq("id", "s"),)
+            made = build.changes(build.insert(SOURCES, build.source("s")), *build.flows(flow_id))
+            gone = build.changes(delete=[Delete(FLOWS, flow), Delete(SOURCES, source)])
+            changes = gone if number % 2 else made
+            wanted.append(str(number))
+            body = orjson.dumps({"name": wanted[-1]}).decode()
+            changes.events.append(build.event(body, source_id="s", flow_id=flow_id))
+            await stores[number // 2].commit(changes)
+        for store in stores:
+            assert await names_of(store) == wanted
+
+
 async def test_a_change_that_tells_nothing_passes_the_order_on(place: VastConfig) -> None:
     async with (
         ahead_and_behind(place) as (ahead, behind),

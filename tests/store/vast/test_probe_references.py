@@ -76,6 +76,7 @@ def test_a_user_that_is_left_out_fails(client: VastClient) -> None:
         "1 of 2 objects have other users than their rows say",
     )
     assert finding.facts["wrong"] == ["a1"]
+    assert "set the row `schema_version` of the table `service` to 2" in finding.advice
 
 
 def test_of_many_objects_some_are_tried(

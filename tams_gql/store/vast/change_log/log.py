@@ -159,7 +159,7 @@ class VastLog:
             begun = self._begun()
             with _transaction(self._client) as tx:
                 start = floor_in(tx) if asked is None else asked
-                rows = self._events(tx, begun, start, max(limit, 0), where)
+                rows = self._events(tx, begun, start, limit, where)
                 # Looked at after the events: what was removed before them is then noticed.
                 floor = start if asked is None else floor_in(tx)
                 ahead = asked is not None and self._is_ahead(tx, begun.known.union(floor), start)
@@ -207,6 +207,8 @@ class VastLog:
     def _events(
         self, tx: Tx, begun: _Begun, after: Frontier, limit: int, where: tuple[Where, ...]
     ) -> pa.RecordBatch:
+        if limit <= 0:
+            return pa.RecordBatch.from_pylist([], EVENTS.schema)
         rest = self._rests.take(after.text(), where)
         if rest is not None and rest.num_rows >= limit:
             page = rows_of(tx, rest.slice(0, limit), where)

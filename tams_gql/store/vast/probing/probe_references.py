@@ -41,7 +41,10 @@ def references(client: VastClient) -> Finding:
                 text += f"; {unknown} more do not say, so all segments are read for them"
             return Finding(_CHECK, Status.OK, text, "", facts)
     text = f"{len(wrong)} of {seen} objects have other users than their rows say"
-    advice = "stop servers of older releases; restore from a backup of all tables at one moment"
+    advice = (
+        "stop all servers, set the row `schema_version` of the table `service` to 2, and run"
+        " `tams-gql migrate`, which reads all segments again"
+    )
     return Finding(_CHECK, Status.FAILED, text, advice, {"objects": seen, "wrong": wrong[:10]})
 
 

@@ -32,6 +32,7 @@ from tams_gql.store.tables import (
     OBJECTS,
     RECEIPTS,
     SEGMENTS,
+    SOURCES,
     Table,
 )
 from tams_gql.store.vast.layout import LOCK, ROW_ID, USES, Physical, physical_of, stored_name
@@ -98,15 +99,17 @@ class Application:
     def told_until(self, now_us: int) -> int:
         """A stamp that those of all events before, of what this change set tells of, do not exceed.
 
-        Rows hold it in their locks. A flow that is made has no row to read: perhaps it has gone a
-        moment ago by a clock that is ahead of ``now_us``, and only the log tells.
+        Rows hold it in their locks. A flow or source that is made has no row to read: perhaps it
+        has gone a moment ago by a clock that is ahead of ``now_us``, and only the log tells.
         """
-        made = [each for each in self._told_flows() if not self._slot_of_flow(each).stored]
         latest = self._tables.latest_us
-        if made:
-            where = (Within("stamped", ((max(now_us, latest + 1), None),)), is_in("flow_id", made))
-            later = self._tx.select(physical_of(EVENTS), ("stamped",), where)
-            latest = max(latest, *later.column("stamped").to_pylist(), 0)
+        for table, column in ((FLOWS, "flow_id"), (SOURCES, "source_id")):
+            told = self._told_of(table, column)
+            if made := [each for each, slot in told.items() if not slot.stored]:
+                after = max(now_us, latest + 1)
+                where = (Within("stamped", ((after, None),)), is_in(column, made))
+                later = self._tx.select(physical_of(EVENTS), ("stamped",), where)
+                latest = max(latest, *later.column("stamped").to_pylist(), 0)
         return latest
 
     def write(self, position: str, stamp_us: int, events: pa.RecordBatch | None) -> Committed:
@@ -120,8 +123,8 @@ class Application:
         changing = events is not None or self._tables.changed
         locks = self._plan.locks.keys() if changing else ()
         self._locking.before_writing(self._tx, locks, self._tables)
-        for flow_id in self._told_flows():  # whoever tells of it next must come later
-            self._slot_of_flow(flow_id).touched = True
+        for slot in self._told_of(FLOWS, "flow_id").values():
+            slot.touched = True  # whoever tells of it next must come later
         for rows in self._tables.in_order():
             for batch in rows.updates(stamp_us):
                 self._tx.update(rows.physical, batch)
@@ -133,14 +136,11 @@ class Application:
             self._tx.insert(physical_of(EVENTS), events)
         return committed
 
-    def _told_flows(self) -> list[str]:
-        """The flows that events tell of, as far as the change set has to do with them."""
-        flows = self._rows(FLOWS).slots
-        named = dict.fromkeys(event.flow_id for event in self.events)
-        return [each for each in named if each is not None and (each,) in flows]
-
-    def _slot_of_flow(self, flow_id: str) -> Slot:
-        return self._rows(FLOWS).slots[(flow_id,)]
+    def _told_of(self, table: Table, column: str) -> dict[str, Slot]:
+        """The rows that events name, as far as the change set has to do with them."""
+        slots = self._rows(table).slots
+        named = dict.fromkeys(getattr(event, column) for event in self.events)
+        return {each: slots[(each,)] for each in named if (each,) in slots}
 
     # Reading
 
@@ -192,17 +192,18 @@ class Application:
 
     def _expect(self, expect: Expect) -> None:
         slot = self._rows(expect.table).live(expect.key)
+        row = (expect.table.name, expect.key)
         if expect.equals is None:
             if slot is not None:
-                raise Stale(f"{expect.table.name} {expect.key} exists")
+                raise Stale(f"{expect.table.name} {expect.key} exists", row)
             return
         if slot is None or slot.values is None:
-            raise Stale(f"{expect.table.name} {expect.key} is gone")
+            raise Stale(f"{expect.table.name} {expect.key} is gone", row)
         for column, value in expect.equals.items():
             found = slot.values[stored_name(expect.table, column)]
             if found != value:
                 raise Stale(
-                    f"{expect.table.name} {expect.key}: {column} is {found!r}, expected {value!r}"
+                    f"{row[0]} {expect.key}: {column} is {found!r}, expected {value!r}", row
                 )
 
     def _remove_segments(self) -> None:

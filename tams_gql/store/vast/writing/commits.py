@@ -15,9 +15,16 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tams_gql.model.errors import Unavailable
-from tams_gql.store.changes import ChangeSet, Committed, NewEvent, Stale, refuse_own_rows
-from tams_gql.store.scan import eq
-from tams_gql.store.tables import EVENTS, RECEIPTS
+from tams_gql.store.changes import (
+    ChangeSet,
+    Committed,
+    NewEvent,
+    Row,
+    Stale,
+    refuse_own_rows,
+)
+from tams_gql.store.scan import Where, eq
+from tams_gql.store.tables import EVENTS, RECEIPTS, Table
 from tams_gql.store.vast.layout import physical_of
 from tams_gql.store.vast.modes import Modes
 from tams_gql.store.vast.reading.reader import View
@@ -237,18 +244,18 @@ class Commits:
         """Whether something that only this transaction can have written is there."""
         receipt = plan.changes.receipt
         if events:
-            table, column, value = EVENTS, "key", lane.last_key
-        elif receipt is not None:
-            table, column, value = RECEIPTS, "key", receipt.key
-        else:
+            stamped = eq("stamped", lane.stamp_us)  # the table is sorted by it
+            return bool(self._found(EVENTS, ("key",), stamped, eq("key", lane.last_key)))
+        if receipt is None:
             raise lost
-        columns = ("key",) if events else ("key", "fingerprint", "position", "created")
+        columns = ("key", "fingerprint", "position", "created")
+        row = (receipt.key, receipt.fingerprint, committed.position, plan.changes.now_us)
+        return row in self._found(RECEIPTS, columns, eq("key", receipt.key))
+
+    def _found(self, table: Table, columns: tuple[str, ...], *where: Where) -> list[Row]:
         tx = self._client.begin()
         try:
-            found = tx.select(physical_of(table), columns, [eq(column, value)])
+            found = tx.select(physical_of(table), columns, where)
         finally:
             tx.rollback()
-        if events or receipt is None:
-            return bool(found.num_rows)
-        row = (receipt.key, receipt.fingerprint, committed.position, plan.changes.now_us)
-        return row in zip(*(column.to_pylist() for column in found.columns), strict=True)
+        return list(zip(*(column.to_pylist() for column in found.columns), strict=True))

@@ -67,6 +67,13 @@ async def test_a_page_is_one_transaction(
         assert (count_of(page), page.is_ahead) == (left, False)
 
 
+async def test_a_page_of_nothing(ten: list[str], one: Process) -> None:
+    assert count_of(await one.log.page(ten[2], 3)) == 3  # what follows is known from now on
+    for after in (None, ten[0], ten[5], ten[10]):
+        page = await one.log.page(after, 0)
+        assert (count_of(page), page.floor, page.is_ahead) == (0, START.text(), False)
+
+
 async def test_the_end_of_the_log_costs_two_queries(
     ten: list[str], one: Process, emulator: Emulator
 ) -> None:
