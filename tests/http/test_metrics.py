@@ -51,14 +51,16 @@ async def test_counters_with_and_without_labels_in_both_formats(serve: Serve) ->
 
 @pytest.mark.parametrize("version", ["abc", "1.x", "", "1.0.0.0.0", "-1", "9" * 100])
 async def test_any_version_may_be_asked_for(serve: Serve, version: str) -> None:
-    port = await serve(Starlette(routes=metrics_routes()))
+    counted = Counter("tams_asked_total", "How often it was asked.")
+    counted.add(by=7)
+    port = await serve(Starlette(routes=metrics_routes([counted])))
     for kind in ("application/openmetrics-text", "text/plain"):
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.get(
                 f"http://127.0.0.1:{port}/metrics", headers={"Accept": f"{kind};version={version}"}
             )
         assert answer.status_code == 200
-        assert "tams_gc_bytes_total 0.0" in answer.text
+        assert "tams_asked_total 7.0" in answer.text
 
 
 async def test_the_server_exports_every_counter(catalog: Catalog) -> None:
