@@ -137,7 +137,8 @@ async def run_elsewhere(
 ) -> Acts:
     """Let writers in processes of their own do what they like; what they were told was done.
 
-    With ``kill`` they have no time to finish: each is killed soon after its first acts.
+    With ``kill`` they have no time to finish: each is killed soon after the first acts of all. What
+    a killed one has claimed may keep the others from acting until its claims expire.
     """
     children = [
         await asyncio.create_subprocess_exec(
@@ -148,19 +149,23 @@ async def run_elsewhere(
         )
         for number in range(rivals)
     ]
-    lines = await asyncio.gather(*(_lines(child, kill) for child in children))
+    early = await asyncio.gather(*(_first_lines(child, 3 if kill else 0) for child in children))
+    late = await asyncio.gather(*(_last_lines(child, kill) for child in children))
     assert [child.returncode for child in children] == [-9 if kill else 0] * rivals
-    return [json.loads(line) for of_child in lines for line in of_child]
+    return [json.loads(line) for of_child in (*early, *late) for line in of_child]
 
 
-async def _lines(child: asyncio.subprocess.Process, kill: bool) -> list[bytes]:
+async def _first_lines(child: asyncio.subprocess.Process, count: int) -> list[bytes]:
     assert child.stdout is not None
-    early = [await child.stdout.readline() for _ in range(3)] if kill else []
+    return [await child.stdout.readline() for _ in range(count)]
+
+
+async def _last_lines(child: asyncio.subprocess.Process, kill: bool) -> list[bytes]:
     if kill:
         await asyncio.sleep(random.uniform(0.05, 0.2))
         child.kill()
     output, _ = await child.communicate()
-    return [*early, *output.splitlines()]
+    return output.splitlines()
 
 
 async def _run(config: VastConfig, number: int, seconds: float) -> None:
