@@ -94,6 +94,7 @@ class Writer:
             self.repeated += 1
         elif pending is not None and await self._stored(gql) == pending.after:
             self._state = pending.after
+            self._first_answer = None  # the flow may be gone, and with it what the key wrote
         assert await self._stored(gql) == self._state
         if self._first_answer is not None:
             attempt, answer = self._first_answer
