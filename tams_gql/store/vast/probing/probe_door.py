@@ -89,7 +89,7 @@ class Door:
             ) from None
         except (QueryDataInternalError, errors.Missing) as refused:
             raise Refused(500, type(refused).__name__, "") from None
-        except NotImplementedError:
+        except NotImplementedError:  # what the SDK raises for an answer without VAST's version
             raise NoAnswer("what answers there is no VAST Database") from None
         except (errors.ConnectionError, OSError, ValueError) as failed:
             raise NoAnswer(_reason(failed, self.timeout)) from None
