@@ -102,6 +102,8 @@ def _refuse_unfit(path: Path) -> int:
     if not stat.S_ISREG(mode):
         raise Unavailable(f"the catalog file {path} is no file")
     with translated(), closing(look(path)) as connection:
+        # One snapshot: another program may be creating the catalog between the two answers.
+        connection.execute("BEGIN")
         version = _version(connection)
         _refuse_foreign(connection, version)
         return version

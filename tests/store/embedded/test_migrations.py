@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tams_gql.model.errors import Unavailable
 from tams_gql.resolvers.jobs import new_job
 from tams_gql.store.changes import Insert
 from tams_gql.store.embedded import EmbeddedStore, check, migrate
+from tams_gql.store.embedded.connection import connect
 from tams_gql.store.embedded.migrate import latest_version
 from tams_gql.store.scan import Scan
 from tams_gql.store.tables import JOBS
@@ -138,6 +140,30 @@ def test_threads_that_start_together_migrate_once(tmp_path: Path) -> None:
             path = tmp_path / f"{number}.db"
             versions = list(pool.map(migrate, [path] * 8))
             assert {after for _, after in versions} == {latest_version()}
+
+
+def test_a_look_at_a_file_is_not_torn_by_its_migration(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version and the tables are asked for apart; a migration may end between the answers."""
+    with closing(connect(path, write=True)):
+        pass  # an empty file with a write-ahead log: a writer does not wait for its readers
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+            cursor = super().execute(sql, parameters)
+            if sql == "PRAGMA user_version":
+                with closing(connect(path, write=True)) as other:
+                    module.create(other)
+            return cursor
+
+    monkeypatch.setattr(module, "look", lambda path: _opened(path, Interrupted))
+    assert check(path) == (0, latest_version())
+    assert check(path) == (latest_version(), latest_version())
+
+
+def _opened(path: Path, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, factory=factory)
 
 
 def test_an_interrupted_migration_leaves_the_old_version(
