@@ -12,6 +12,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+from tams_gql.store.embedded.connection import write_ahead_log
+
 _LONG_BYTES = 128 * 2**20
 _GROWTH_BYTES = 32 * 2**20  # at least, between one attempt and the next
 _BYTES_PER_SECOND = 2**30  # the longer the log, the longer it is worth holding up writes
@@ -29,7 +31,7 @@ class LogKeeper:
     """
 
     def __init__(self, catalog: Path) -> None:
-        self._log = catalog.with_name(f"{catalog.name}-wal")
+        self._log = write_ahead_log(catalog)
         self._next_bytes = _LONG_BYTES
 
     def look(self, connection: sqlite3.Connection) -> None:

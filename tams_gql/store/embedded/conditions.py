@@ -37,9 +37,11 @@ def where_shape(where: Where, parameters: list[Any]) -> WhereShape:
     return where.column, tuple(ops)
 
 
-def where_text(shape: WhereShape) -> str:
-    """The SQL of a condition."""
+def where_text(shape: WhereShape, hidden: frozenset[str] = frozenset()) -> str:
+    """The SQL of a condition, which begins with no index of a ``hidden`` column."""
     column, ops = shape
+    if column in hidden:
+        column = f"+{column}"
     ranges = [text for op, same in groupby(ops) for text in _alike(column, op, len([*same]))]
     if not ranges:
         return "0"

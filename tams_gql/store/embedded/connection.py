@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tams_gql.model.errors import Unavailable
+from tams_gql.model.jitter import CHANCE
 
 Synchronous = Literal["full", "normal"]
 
@@ -47,20 +47,36 @@ def connect(path: Path, *, synchronous: Synchronous = "full", write: bool) -> sq
     return connection
 
 
-def look(path: Path) -> sqlite3.Connection:
+def look(path: Path, *, undo: bool = False) -> sqlite3.Connection:
     """Open the file as it is, to read only; not even its journal mode is set up.
 
+    With ``undo``, what a killed program had begun to write is taken back (``is_half_written``).
     Raises ``sqlite3.Error`` if it cannot be opened.
     """
-    uri = f"{path.absolute().as_uri()}?mode=ro"
+    uri = f"{path.absolute().as_uri()}?mode={'rw' if undo else 'ro'}"
     timeout = _BUSY_TIMEOUT_MS / 1000
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)
+
+
+def write_ahead_log(path: Path) -> Path:
+    """Where SQLite keeps the write-ahead log of the catalog: beside the file, not beside a link."""
+    whole = path.resolve()
+    return whole.with_name(f"{whole.name}-wal")
 
 
 def is_closed_to_us(error: BaseException | None) -> bool:
     """Whether the file, its directory or one of its neighbours may not be used by this user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+
+
+def is_half_written(error: BaseException | None) -> bool:
+    """Whether a transaction without write-ahead logging has to be undone before the file is read.
+
+    A catalog is like that if its first program was killed while it made the file, and for a moment
+    while several programs make it together.
+    """
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK
 
 
 def _configure(connection: sqlite3.Connection, synchronous: Synchronous, write: bool) -> None:
@@ -75,7 +91,7 @@ def _configure(connection: sqlite3.Connection, synchronous: Synchronous, write: 
         connection.execute("PRAGMA query_only = ON")
 
 
-def begin_write(connection: sqlite3.Connection) -> None:
+def begin_write(connection: sqlite3.Connection, seconds: float | None = None) -> None:
     """Begin a transaction as the one writer of the file, waiting for the others' turns to end.
 
     SQLite's own waiting looks ever more rarely, down to ten times a second, which starves one
@@ -83,7 +99,7 @@ def begin_write(connection: sqlite3.Connection) -> None:
     """
     connection.execute("PRAGMA busy_timeout = 0")
     try:
-        _patiently(connection, "BEGIN IMMEDIATE")
+        _patiently(connection, "BEGIN IMMEDIATE", seconds)
     finally:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
 
@@ -99,15 +115,18 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         )
 
 
-def _patiently(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
-    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+def _patiently(
+    connection: sqlite3.Connection, statement: str, seconds: float | None = None
+) -> sqlite3.Cursor:
+    patience = _BUSY_TIMEOUT_MS / 1000 if seconds is None else seconds
+    deadline = time.monotonic() + patience
     while True:
         try:
             return connection.execute(statement)
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() > deadline:
                 raise
-        time.sleep(random.uniform(*_LOOK_AGAIN_SECONDS))
+        time.sleep(CHANCE.uniform(*_LOOK_AGAIN_SECONDS))
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from tams_gql.store.embedded.connection import OLDEST_SQLITE, is_closed_to_us, look
+from tams_gql.store.embedded.connection import (
+    OLDEST_SQLITE,
+    is_closed_to_us,
+    is_half_written,
+    look,
+    write_ahead_log,
+)
 from tams_gql.store.embedded.migrate import latest_version
 from tams_gql.store.findings import Finding, Status
 from tams_gql.store.tables import TABLES
@@ -45,14 +51,16 @@ def examine(path: Path) -> Iterator[Finding]:
             yield _integrity(connection)
             yield _rows(connection)
     except sqlite3.Error as error:
-        yield Finding(
-            "catalog",
-            Status.FAILED,
-            f"{path} cannot be read: {error}",
-            _GIVE_ACCESS
-            if is_closed_to_us(error)
-            else "restore a backup, unless another program has it locked",
-        )
+        text = f"{path} cannot be read: {error}"
+        yield Finding("catalog", Status.FAILED, text, _remedy(error))
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    if is_half_written(error):
+        return "start the server: it undoes what a killed program had begun"
+    if is_closed_to_us(error):
+        return _GIVE_ACCESS
+    return "restore a backup, unless another program has it locked"
 
 
 def _sqlite() -> Finding:
@@ -117,8 +125,7 @@ def _catalog(connection: sqlite3.Connection, path: Path) -> Finding:
 
 def _write_ahead_log(connection: sqlite3.Connection, path: Path) -> Finding:
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    log = path.with_name(f"{path.name}-wal")
-    size = log.stat().st_size if log.exists() else 0
+    size = _size(write_ahead_log(path))
     facts = {"journal_mode": mode, "wal_bytes": size}
     if mode != "wal":
         text = f"the journal mode is {mode}, not wal"
@@ -130,6 +137,13 @@ def _write_ahead_log(connection: sqlite3.Connection, path: Path) -> Finding:
         advice = "a read or a write has been going on for long, or the servers were killed"
         return Finding("write-ahead log", Status.WARNING, text, advice, facts)
     return Finding("write-ahead log", Status.OK, text, "", facts)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0  # asked for once: the last program that stops removes the log
 
 
 def _version(connection: sqlite3.Connection) -> Finding:

@@ -99,10 +99,11 @@ class EmbeddedLog:
         asked = None if after is None else seq_of(after)
 
         def read(connection: sqlite3.Connection) -> LogPage:
-            start = _floor(connection) if asked is None else asked
+            # One snapshot: events that are there are not reported as removed a moment later.
+            connection.execute("BEGIN")
+            floor = _floor(connection)
+            start = floor if asked is None else asked
             rows = _events(connection, start, limit, where)
-            # Looked at after the events: what was removed before they were read is then noticed.
-            floor = start if asked is None else _floor(connection)
             return LogPage(rows, position_text(floor), is_ahead=start > last_seq(connection))
 
         return await self._read(read)

@@ -17,6 +17,7 @@ from tams_gql.store.embedded.conditions import (
     where_shape,
     where_text,
 )
+from tams_gql.store.embedded.few_values import hidden
 from tams_gql.store.scan import AllOf, Among, AnyOf, Condition, Not, Op, Range, Tagged, Where
 from tams_gql.store.tables import Table
 
@@ -63,7 +64,7 @@ def matching_text(table: Table, shape: Shape) -> str:
             )
         case "where":
             where: WhereShape = rest[0]
-            return where_text(where)
+            return where_text(where, hidden(table))
         case "tag":
             tag: TagShape = rest[0]
             return tag_text(table, tag)

@@ -17,8 +17,17 @@ from importlib import resources
 from pathlib import Path
 
 from tams_gql.model.errors import Unavailable
-from tams_gql.store.embedded.connection import connect, is_closed_to_us, look, translated
+from tams_gql.store.embedded.connection import (
+    begin_write,
+    connect,
+    is_closed_to_us,
+    is_half_written,
+    look,
+    translated,
+)
 
+# For another program's upgrade, which for a large catalog takes as long as building its indexes.
+_LONGEST_UPGRADE_SECONDS = 300.0
 _FIRST_TABLES = frozenset({"service", "flows", "segments", "events"})
 
 
@@ -59,19 +68,25 @@ def migrate(path: Path) -> tuple[int, int]:
             before = _version(connection)
             _refuse_newer(before)
             create(connection)
-            return before, _version(connection)
+            after = _version(connection)
+            _refuse_newer(after)  # which may have upgraded it meanwhile
+            return before, after
 
 
 def create(connection: sqlite3.Connection) -> None:
     """Bring an open database to the version of this program."""
     for migration in _migrations():
-        _apply(connection, migration)
+        # Looked at without a lock first: whoever opens a catalog that is up to date does not wait
+        # for those who write to it.
+        if _version(connection) < migration.version:
+            _apply(connection, migration)
 
 
 def check(path: Path) -> tuple[int, int]:
     """The version of the catalog file (0: no catalog yet) and the one this program needs.
 
-    Changes nothing. Raises ``Unavailable`` if the file is that of another program.
+    Changes nothing, but for undoing what a killed program had half written. Raises ``Unavailable``
+    if the file is that of another program.
     """
     with _named(path):
         return _refuse_unfit(path), latest_version()
@@ -101,7 +116,17 @@ def _refuse_unfit(path: Path) -> int:
         raise Unavailable(f"the catalog file {path} cannot be reached: {error.strerror}") from error
     if not stat.S_ISREG(mode):
         raise Unavailable(f"the catalog file {path} is no file")
-    with translated(), closing(look(path)) as connection:
+    with translated():
+        try:
+            return _fit_version(look(path))
+        except sqlite3.OperationalError as error:
+            if not is_half_written(error):
+                raise
+        return _fit_version(look(path, undo=True))
+
+
+def _fit_version(looking: sqlite3.Connection) -> int:
+    with closing(looking) as connection:
         # One snapshot: another program may be creating the catalog between the two answers.
         connection.execute("BEGIN")
         version = _version(connection)
@@ -129,8 +154,8 @@ def _refuse_newer(version: int) -> None:
 
 
 def _apply(connection: sqlite3.Connection, migration: _Migration) -> None:
-    # IMMEDIATE before looking: two programs that start together apply a migration once.
-    connection.execute("BEGIN IMMEDIATE")
+    # The lock before looking: two programs that start together apply a migration once.
+    begin_write(connection, _LONGEST_UPGRADE_SECONDS)
     try:
         if (version := _version(connection)) < migration.version:
             _refuse_foreign(connection, version)

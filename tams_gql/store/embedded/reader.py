@@ -45,7 +45,7 @@ class ReaderPool:
     async def connection(self) -> AsyncIterator[sqlite3.Connection]:
         """Lend a connection without an open transaction."""
         async with self._slots:
-            lent = self._idle.pop() if self._idle else await self.run(self._open)
+            lent = self._take() or await self._new()
             try:
                 yield lent
             finally:
@@ -53,10 +53,7 @@ class ReaderPool:
                 if lent.in_transaction:
                     with translated():
                         lent.rollback()
-                if self._closed:
-                    lent.close()
-                else:
-                    self._idle.append(lent)
+                self._put(lent)
 
     async def run(self, work: Callable[[], T], lent: sqlite3.Connection | None = None) -> T:
         """Run blocking work in a thread.
@@ -80,15 +77,40 @@ class ReaderPool:
         """Close the connections and end the threads. Blocks."""
         self._closed = True
         self._threads.shutdown(wait=True)
-        while self._idle:
-            self._idle.pop().close()
+        self._close_idle()
+
+    async def _new(self) -> sqlite3.Connection:
+        made: list[sqlite3.Connection] = []
+        try:
+            await self.run(lambda: made.append(self._open()))
+        except asyncio.CancelledError:
+            for connection in made:
+                self._put(connection)
+            raise
+        return made.pop()
+
+    def _take(self) -> sqlite3.Connection | None:
+        with suppress(IndexError):  # asking first would be no use: ``close`` runs in a thread
+            return self._idle.pop()
+        return None
+
+    def _put(self, connection: sqlite3.Connection) -> None:
+        self._idle.append(connection)
+        # Looked at afterwards: either this or ``close`` finds the connection then.
+        if self._closed:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        while (connection := self._take()) is not None:
+            connection.close()
 
 
 async def _abandon(future: Future[Any], lent: sqlite3.Connection | None) -> None:
     """Wait until the thread has let go of the connection, however often we are cancelled."""
     while not (future.cancel() or future.done()):
         if lent is not None:
-            lent.interrupt()
+            with suppress(sqlite3.ProgrammingError):  # the store has just closed it
+                lent.interrupt()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(_INTERRUPT_SECONDS)
 
@@ -133,9 +155,7 @@ class EmbeddedSession:
         return await self._read(lambda c: [coverage(c, window) for window in windows])
 
     async def count(self, scans: Sequence[Scan]) -> list[int]:
-        return await self._read(
-            lambda c: [c.execute(*select.count(scan)).fetchone()[0] for scan in scans]
-        )
+        return await self._read(lambda c: [_count(c, scan) for scan in scans])
 
     async def count_partitions(self, partitioned: Partitioned) -> list[int]:
         def read(connection: sqlite3.Connection) -> list[int]:
@@ -180,8 +200,20 @@ class EmbeddedSession:
 
 
 def _batch(connection: sqlite3.Connection, scan: Scan) -> pa.RecordBatch:
-    rows = _rows(connection, select.select(scan), scan.limit)
+    rows = _rows(
+        connection, select.select(scan, few=_few(connection, select.look(scan))), scan.limit
+    )
     return to_batch(layout_of(scan.table, scan.columns), rows)
+
+
+def _count(connection: sqlite3.Connection, scan: Scan) -> int:
+    few = _few(connection, select.look(scan, counting=True))
+    return int(connection.execute(*select.count(scan, few=few)).fetchone()[0])
+
+
+def _few(connection: sqlite3.Connection, look: Statement | None) -> bool:
+    """Whether it is known, where it matters, that few rows match."""
+    return look is not None and connection.execute(*look).fetchone() is None
 
 
 def _rows(

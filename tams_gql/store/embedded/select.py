@@ -20,6 +20,16 @@ from tams_gql.store.embedded.conditions import (
     where_shape,
     where_text,
 )
+from tams_gql.store.embedded.few_values import (
+    FEW,
+    covered,
+    hidden,
+    index_of,
+    is_in_doubt,
+    is_served,
+    narrowing,
+    simplified,
+)
 from tams_gql.store.embedded.matching import Shape as MatchingShape
 from tams_gql.store.embedded.matching import matching_shape, matching_text
 from tams_gql.store.embedded.required import never_null
@@ -38,6 +48,8 @@ class _Shape(NamedTuple):
     present: frozenset[str]  # columns without NULL
     limited: bool
     partition: str | None = None
+    begin: str | None = None  # the column of few values to begin with
+    apart: int = 0  # so many conditions find the few rows that the others look at
 
 
 class Statement(NamedTuple):
@@ -47,12 +59,45 @@ class Statement(NamedTuple):
     parameters: list[Any]
 
 
-def select(scan: Scan) -> list[Statement]:
+def select(scan: Scan, *, few: bool = False) -> list[Statement]:
     """The statements whose rows, one after the other, are those of the scan.
 
-    All have the scan's limit: the reader stops when it has enough rows.
+    All have the scan's limit: the reader stops when it has enough rows. ``few`` is what ``look``
+    found.
     """
-    return [_select(stretch, None) for stretch in _stretches(scan)]
+    scan, begin, apart = _begun(scan, few)
+    return [_select(stretch, None, begin, apart) for stretch in _stretches(scan)]
+
+
+def look(scan: Scan, *, counting: bool = False) -> Statement | None:
+    """Finds a row unless few match, where that decides how to read; else None.
+
+    What it finds by is a part of the scan's conditions that an index alone answers.
+    """
+    column = narrowing(scan)
+    if column is None:
+        return None
+    scan = simplified(_unpaged(scan) if counting else scan)
+    if not is_in_doubt(scan, column):
+        return None
+    told = covered(scan.table, column)
+    where = tuple([w for w in scan.where if w.column in told])
+    text, parameters = _select(Scan(scan.table, ("1",), where), None, column)
+    return Statement(f"{text} LIMIT 1 OFFSET {FEW - 1}", parameters)
+
+
+def _begun(scan: Scan, few: bool) -> tuple[Scan, str | None, int]:
+    """The scan, the column of few values that it begins with, and by how many conditions apart."""
+    column = narrowing(scan)
+    if column is None:
+        return scan, None, 0
+    scan = simplified(scan)
+    if not few:
+        return scan, column if is_served(scan, column) else None, 0
+    told = covered(scan.table, column)
+    where = sorted(scan.where, key=lambda w: w.column not in told)
+    apart = sum(w.column in told for w in where)
+    return replace(scan, where=tuple(where)), column, apart
 
 
 def select_partition(scan: Scan, column: str) -> list[Statement]:
@@ -60,9 +105,15 @@ def select_partition(scan: Scan, column: str) -> list[Statement]:
     return [_select(stretch, column) for stretch in _stretches(scan)]
 
 
-def count(scan: Scan) -> Statement:
+def count(scan: Scan, *, few: bool = False) -> Statement:
     """The statement that counts what a scan matches, its limit and position left out."""
-    return _select(_unpaged(scan), None)
+    scan, begin, apart = _begun(_unpaged(scan), few)
+    return _select(scan, None, begin, apart)
+
+
+def _unpaged(scan: Scan) -> Scan:
+    """The scan whose rows ``count`` counts."""
+    return replace(scan, columns=(), order=(), limit=None, after=None)
 
 
 def count_partitions(partitioned: Partitioned) -> Statement:
@@ -72,10 +123,6 @@ def count_partitions(partitioned: Partitioned) -> Statement:
     text, parameters = _select(keyed, None)
     counted = text.removeprefix("SELECT ")
     return Statement(f"SELECT {column}, {counted} GROUP BY {column}", parameters)
-
-
-def _unpaged(scan: Scan) -> Scan:
-    return replace(scan, columns=(), order=(), limit=None, after=None)
 
 
 def _stretches(scan: Scan) -> Iterator[Scan]:
@@ -105,7 +152,9 @@ def _stretches(scan: Scan) -> Iterator[Scan]:
             yield replace(known, after=None)
 
 
-def _select(scan: Scan, partition: str | None) -> Statement:
+def _select(
+    scan: Scan, partition: str | None, begin: str | None = None, apart: int = 0
+) -> Statement:
     parameters: list[Any] = []
     shape = _Shape(
         table=scan.table,
@@ -118,6 +167,8 @@ def _select(scan: Scan, partition: str | None) -> Statement:
         present=never_null(scan.table, scan.where) if scan.order else frozenset(),
         limited=scan.limit is not None,
         partition=partition,
+        begin=begin,
+        apart=apart,
     )
     text, filled = _text(shape)
     if scan.after is not None:
@@ -132,14 +183,22 @@ def _text(shape: _Shape) -> tuple[str, tuple[int, ...]]:
     """The text of a statement, and which values of the position fill it."""
     filled: tuple[int, ...] = ()
     conditions = [] if shape.partition is None else [f"{shape.partition} = ?"]
-    conditions += [where_text(where) for where in shape.where]
+    unused = frozenset() if shape.begin else hidden(shape.table)
+    conditions += [where_text(where, unused) for where in shape.where]
     conditions += [tag_text(shape.table, tag) for tag in shape.tags]
     if shape.matching is not None:
         conditions.append(matching_text(shape.table, shape.matching))
     if shape.after is not None:
         after, filled = after_text(shape.order, shape.after, shape.present)
         conditions.append(after)
-    text = f"SELECT {', '.join(shape.columns) or 'count(*)'} FROM {shape.table.name}"
+    table = shape.table.name
+    found_by = "" if shape.begin is None else f" INDEXED BY {index_of(shape.table, shape.begin)}"
+    if shape.apart:
+        # SQLite looks each row up before it compares even what an index holds, but not in here.
+        first = " AND ".join(conditions[: shape.apart])
+        few = f"id IN (SELECT id FROM {table}{found_by} WHERE {first})"
+        conditions, found_by = [few, *conditions[shape.apart :]], ""
+    text = f"SELECT {', '.join(shape.columns) or 'count(*)'} FROM {table}{found_by}"
     if conditions:
         text += " WHERE " + " AND ".join(conditions)
     if shape.order:

@@ -18,6 +18,8 @@ from tams_gql.store.embedded.reader import EmbeddedSession, ReaderPool
 from tams_gql.store.embedded.writer import Writer
 from tams_gql.store.port import ReadSession
 
+_READERS_ASIDE = 2  # for the change log and probes, which never hold one while they wait
+
 
 class EmbeddedStore:
     """A catalog in one SQLite file (``CatalogStore``). Made by ``open``."""
@@ -30,8 +32,11 @@ class EmbeddedStore:
             return connect(path, synchronous=synchronous, write=True)
 
         self._pool = ReaderPool(reading, readers)
+        # An operation that holds a reader may read the log as well. Were that to wait for another
+        # reader, as many of them as there are readers would wait for each other.
+        self._aside = ReaderPool(reading, _READERS_ASIDE)
         self._watcher = reading()
-        self._log = EmbeddedLog(log_id, self._pool, lambda: self._writer, self._watcher)
+        self._log = EmbeddedLog(log_id, self._aside, lambda: self._writer, self._watcher)
         self._writer = Writer(writing, self._log.committed, LogKeeper(path).look)
 
     @classmethod
@@ -67,13 +72,15 @@ class EmbeddedStore:
         return await self._writer.commit(changes)
 
     async def check(self) -> None:
-        async with self._pool.connection() as lent:
-            await self._pool.run(lambda: require_current(lent), lent)
+        # A store whose readers are all taken still answers.
+        async with self._aside.connection() as lent:
+            await self._aside.run(lambda: require_current(lent), lent)
 
     async def close(self) -> None:
         def finish() -> None:
             self._writer.close()
             self._pool.close()
+            self._aside.close()
             with translated():
                 self._watcher.close()
 

@@ -108,7 +108,7 @@ def _plan(catalog: sqlite3.Connection, text: str, parameters: list[Any]) -> list
             ["SEARCH sources USING COVERING INDEX sources_by_created ((created,id)<(?,?))"],
         ),
         (
-            replace(_PAGE, where=(eq("format", "x"),), after=(1, "f")),
+            replace(_PAGE, where=(eq("container", "x"),), after=(1, "f")),
             ["SEARCH flows USING INDEX flows_by_created ((created,id)>(?,?))"],
         ),
         (
