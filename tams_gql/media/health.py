@@ -61,10 +61,15 @@ class _Watched:
             return True
         if self._task is None:
             self._task = asyncio.create_task(self._check())
-        done, _ = await asyncio.wait({self._task}, timeout=_PATIENCE_SECONDS)
+        task = self._task
+        done, _ = await asyncio.wait({task}, timeout=_PATIENCE_SECONDS)
         failure: TamsError | None = Unavailable("no answer in time")
         if done:
-            failure, self._task = self._task.result(), None
+            if self._task is task:  # else another one who waited has had this result before
+                self._task = None
+            if task.cancelled():  # by the end of the server, which says nothing of the backend
+                return False
+            failure = task.result()
             if failure is None:
                 self._good_until = self._clock() + GOOD_SECONDS
         self._tell(failure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from anyio.to_thread import run_sync
 
@@ -26,7 +26,12 @@ async def mismatches(
         for each in hashes.values():
             each.update(block)
 
-    async for block in media.read(key):
-        await run_sync(update, block)
+    blocks = media.read(key)
+    try:
+        async for block in blocks:
+            await run_sync(update, block)
+    finally:
+        if isinstance(blocks, AsyncGenerator):
+            await blocks.aclose()  # else its file or its request stays open for a while
     found = {name: base64.b64encode(h.digest()).decode() for name, h in hashes.items()}
     return [name for name, digest in found.items() if digest != expected[name]]

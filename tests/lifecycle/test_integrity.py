@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tams_gql.media import verification
 from tams_gql.media.registry import MediaRegistry
 from tams_gql.media.verification import mismatches
 from tams_gql.metrics import INTEGRITY_CHECKS
@@ -46,6 +47,28 @@ DIGESTS = {
         "sha256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
     }.items()
 }
+
+
+async def test_what_is_not_read_to_its_end_is_closed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media, closed = Memory(world.first.inner), list[str]()
+
+    async def read(key: str, *, etag: str | None = None) -> AsyncIterator[bytes]:
+        try:
+            yield b"1234"
+            yield b"56789"
+        finally:
+            closed.append(key)
+
+    async def ended(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(media, "read", read)
+    monkeypatch.setattr(verification, "run_sync", ended)
+    with pytest.raises(asyncio.CancelledError):
+        await mismatches(media, "k", {"md5": "AAAA"})
+    assert closed == ["k"]
 
 
 async def test_every_algorithm_is_compared(world: World) -> None:

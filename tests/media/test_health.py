@@ -14,6 +14,7 @@ from tams_gql.media.port import MediaBackend, StorageBackend
 from tams_gql.media.registry import MediaRegistry
 from tams_gql.model.errors import Unavailable
 from tams_gql.model.ids import new_id
+from tests.waiting import until
 
 
 class Checked:
@@ -83,3 +84,26 @@ async def test_a_backend_that_hangs_is_waited_for_shortly_and_not_asked_twice(
     await world.health.check()
     assert world.first.checks == 1
     await world.health.aclose()
+
+
+async def test_all_who_ask_at_once_are_told_of_one_check(world: World) -> None:
+    await asyncio.gather(*(world.health.check() for _ in range(3)))
+    assert (world.first.checks, world.second.checks) == (1, 1)
+    world.now += GOOD_SECONDS
+    world.first.failure = world.second.failure = Unavailable("down")
+    told = await asyncio.gather(*(world.health.check() for _ in range(3)), return_exceptions=True)
+    assert [str(error) for error in told] == ["no storage backend works"] * 3
+    assert (world.first.checks, world.second.checks) == (2, 2)
+
+
+async def test_who_waits_for_a_check_that_is_ended_is_told_that_nothing_works(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.first.hangs = world.second.hangs = True
+    waiting = asyncio.create_task(world.health.check())
+    await until(lambda: world.second.checks == 1)
+    await world.health.aclose()
+    with pytest.raises(Unavailable, match="no storage backend works"):
+        await waiting
+    # then: that the server stops is no failure of a backend
+    assert [r.getMessage() for r in caplog.records if r.name == health.__name__] == []

@@ -18,6 +18,7 @@ from tams_gql.media.s3.config import open_s3
 from tams_gql.model.errors import Unavailable
 from tests.media.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.media.s3_server import S3Server
+from tests.waiting import until
 
 MPEG_TS = "video/mp2t"
 
@@ -118,6 +119,57 @@ async def test_a_store_that_was_away_is_found_again(
         await media.check()
 
 
+@pytest.mark.parametrize(
+    ("method", "operation"), [("HEAD", "head_object"), ("DELETE", "delete_object")]
+)
+async def test_a_check_that_fails_leaves_no_object(
+    s3: S3Server, proxy: FaultProxy, method: str, operation: str
+) -> None:
+    async with behind(proxy, s3, max_attempts=1) as media:
+        fails = [Fault.SLOW_DOWN]
+        proxy.choose = lambda request: (
+            fails.pop() if request.startswith(method) and fails else Fault.NONE
+        )
+        # when
+        with pytest.raises(Unavailable, match=operation):
+            await media.check()
+        # then
+        assert fails == []
+        assert probes_of(s3, media) == []
+
+
+@pytest.mark.parametrize("method", ["HEAD", "DELETE"])
+async def test_a_check_that_is_ended_leaves_no_object(
+    s3: S3Server, proxy: FaultProxy, method: str
+) -> None:
+    async with behind(proxy, s3) as media:
+        silent = [Fault.SILENCE]
+        proxy.choose = lambda request: (
+            silent.pop() if request.startswith(method) and silent else Fault.NONE
+        )
+        # when
+        checking = asyncio.create_task(media.check())
+        await until(lambda: not silent)
+        checking.cancel()
+        # then
+        with pytest.raises(asyncio.CancelledError):
+            await checking
+        assert probes_of(s3, media) == []
+
+
+async def test_a_check_that_is_ended_waits_shortly_for_a_store_that_is_silent(
+    s3: S3Server, proxy: FaultProxy
+) -> None:
+    async with behind(proxy, s3, read_timeout=600.0) as media:
+        proxy.always(Fault.SILENCE)
+        checking = asyncio.create_task(media.check())
+        await until(lambda: len(proxy.requests) == 1)
+        checking.cancel()
+        async with asyncio.timeout(60):
+            with pytest.raises(asyncio.CancelledError):
+                await checking
+
+
 async def test_deletions_come_through_a_store_that_fails_at_random(
     s3: S3Server, proxy: FaultProxy, client: httpx.AsyncClient
 ) -> None:
@@ -142,11 +194,16 @@ async def test_requests_side_by_side_are_bounded(
     s3: S3Server, proxy: FaultProxy, client: httpx.AsyncClient
 ) -> None:
     async with behind(proxy, s3, max_connections=5) as media:
-        proxy.delay_seconds = 0.05
-        started = time.monotonic()
-        assert await media.stat([f"missing/{n}" for n in range(40)]) == [None] * 40
-        # then: eight rounds of five, where one after the other would take forty
-        assert 8 * 0.05 <= time.monotonic() - started < 40 * 0.05
+        proxy.let_through.clear()
+        asked = asyncio.create_task(media.stat([f"missing/{n}" for n in range(40)]))
+        await until(lambda: proxy.waiting == 5)
+        await asyncio.sleep(0.1)
+        # then: the rest wait for one of the five
+        assert len(proxy.requests) == 5
+        proxy.let_through.set()
+        assert await asked == [None] * 40
+        # and the bucket is looked at when nothing was found
+        assert len(set(proxy.requests)) == 41
 
 
 async def test_a_batch_of_deletions_is_one_request(
@@ -211,3 +268,12 @@ def uploads_of(s3: S3Server, key: str) -> list[str]:
     found = client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", [])
     client.close()
     return [upload["UploadId"] for upload in found if upload["Key"] == key]
+
+
+def probes_of(s3: S3Server, media: S3Media) -> list[str]:
+    """The keys of the objects that checks of a backend have left."""
+    client = s3.client()
+    prefix = f"{media._config.key_prefix}.tams-gql-probe/"
+    found = client.list_objects_v2(Bucket=s3.bucket, Prefix=prefix).get("Contents", [])
+    client.close()
+    return [item["Key"] for item in found]

@@ -96,7 +96,7 @@ class Fault:
         self._reached.set()
         self._released.wait(_HOLD_SECONDS)
 
-    def wait_reached(self, seconds: float = 10.0) -> None:
+    def wait_reached(self, seconds: float = _HOLD_SECONDS) -> None:
         """Wait until an RPC is being held. Raises TimeoutError."""
         if not self._reached.wait(seconds):
             raise TimeoutError(f"no RPC reached {self!r}")

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 _ROOT = Path(__file__).resolve().parents[2]
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 60.0
+_REACH_SECONDS = 60.0
 
 
 class RemoteEmulator:
@@ -29,7 +30,7 @@ class RemoteEmulator:
 
     def request(self, method: str, path: str, values: dict[str, Any] | None = None) -> Any:
         """One control request. Raises ValueError with the emulator's reason for a refusal."""
-        connection = http.client.HTTPConnection(*self._address, timeout=30)
+        connection = http.client.HTTPConnection(*self._address, timeout=60)
         try:
             body = None if values is None else json.dumps(values)
             connection.request(method, f"/_emulator/{path}", body)
@@ -114,7 +115,7 @@ class RemoteFault:
         """RPCs it has hit so far."""
         return int(self.state()["hits"])
 
-    def wait_reached(self, seconds: float = 10.0) -> None:
+    def wait_reached(self, seconds: float = _REACH_SECONDS) -> None:
         """Wait until an RPC is being held. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while not self.state()["reached"]:

@@ -124,7 +124,7 @@ def update(call: Call) -> Reply:
     if fixed:
         raise bad_request(f"these columns cannot be updated: {sorted(fixed)}")
     call.engine.claim_rows(transaction, table.id, ids, sent.schema.names)
-    _check_present(table, ids)
+    _check_present(call.table(), ids)  # as it is now that nobody else can remove them
     stored = _stored_columns(table, sent.take(pa.array(order)))
     call.change(lambda c: c.table_changed(table.id, lambda t: t.updated(ids, stored)))
     call.rpc.rows, call.rpc.columns = len(ids), tuple(sent.schema.names)
@@ -138,7 +138,7 @@ def delete(call: Call) -> Reply:
     table, batch = call.table(), _batch(call)
     ids, _ = _rows_to_change(call, table, batch)
     call.engine.claim_rows(transaction, table.id, ids, ["*"])
-    _check_present(table, ids)
+    _check_present(call.table(), ids)  # as it is now that nobody else can remove them
     call.change(lambda c: c.table_changed(table.id, lambda t: t.deleted(ids)))
     call.rpc.rows = len(ids)
     call.wrote()

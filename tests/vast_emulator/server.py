@@ -24,6 +24,9 @@ from .wire import Incomplete, Reply, Request, Sender, Stream
 _log = logging.getLogger(__name__)
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 _RESET = struct.pack("ii", 1, 0)
+_ACCEPT_PAUSE = 0.01
+# Property tests watch over the generator that the module `random` shares.
+_JITTER = random.Random()
 
 
 class Drop(Exception):
@@ -76,7 +79,10 @@ class Server:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                if self._stopping:
+                    return
+                time.sleep(_ACCEPT_PAUSE)  # that client has gone; others come
+                continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._connections.add(connection)
@@ -147,7 +153,7 @@ class Server:
     def _handled(self, request: Request, rpc: Rpc) -> tuple[Reply, Fault | None]:
         switches = self.switches
         if switches.latency_ms or switches.jitter_ms:
-            time.sleep((switches.latency_ms + random.uniform(0, switches.jitter_ms)) / 1000)
+            time.sleep((switches.latency_ms + _JITTER.uniform(0, switches.jitter_ms)) / 1000)
         try:
             self._authorise(request)
             faults = self._before(rpc)

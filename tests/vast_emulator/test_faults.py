@@ -188,13 +188,13 @@ def test_a_held_commit_lands_late(rows: Driver) -> None:
 
 
 def test_delays(rows: Driver) -> None:
-    rows.emulator.faults.delay(0.2, "insert", times=1)
+    fault = rows.emulator.faults.delay(0.2, "insert", times=1)
     with rows.emulator.counting() as rpcs, rows() as tx:
         rows.insert(tx, {"id": ["a"]})
         rows.insert(tx, {"id": ["b"]})
-    slow, quick = rpcs.of("insert")
+    slow, _ = rpcs.of("insert")
     assert slow.seconds > 0.2
-    assert slow.seconds > quick.seconds
+    assert fault.hits == 1
     with rows.emulator.switched(latency_ms=50, jitter_ms=10), rows.emulator.counting() as rpcs:
         assert count(rows) == 5002
     assert all(rpc.seconds > 0.05 for rpc in rpcs)

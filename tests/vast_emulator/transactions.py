@@ -118,13 +118,21 @@ class Engine:
             raise RpcError(400, "InvalidArgument", f"tabular-txid {txid!r} is not a number")
         transaction = self.open.get(int(txid))
         if transaction is None:
-            raise RpcError(
-                self.switches.lost_transaction_status,
-                "NoSuchTransaction",
-                f"transaction {txid} is not open",
-            )
+            raise self._lost(txid)
         transaction.used = self.clock()
         return transaction
+
+    def _lost(self, txid: str | int) -> RpcError:
+        return RpcError(
+            self.switches.lost_transaction_status,
+            "NoSuchTransaction",
+            f"transaction {txid} is not open",
+        )
+
+    def _require_open(self, transaction: Transaction) -> None:
+        """Another thread may have ended a transaction since it was found."""
+        if transaction.id not in self.open:
+            raise self._lost(transaction.id)
 
     def expire_idle(self) -> None:
         """Roll back transactions that have been idle for longer than the switch allows."""
@@ -151,6 +159,7 @@ class Engine:
     def commit(self, transaction: Transaction) -> None:
         """Publish what a transaction did; on RpcError it has been rolled back."""
         with self.lock:
+            self._require_open(transaction)
             try:
                 if self.switches.conflict == "commit":
                     self._claims.check_written(transaction.written)
@@ -206,6 +215,7 @@ class Engine:
                     raise
                 self.commit(single)
                 return
+            self._require_open(transaction)
             seen = change(self.view(transaction, bucket))
             transaction.views[bucket] = seen
             transaction.changes.append((bucket, change))
@@ -217,6 +227,7 @@ class Engine:
                 self._claims.claim_name(0, Written(), name, self._commits)
                 self._claims.release(0, Written(names={name}), None, False)
                 return
+            self._require_open(transaction)
             self._claims.claim_name(
                 transaction.id, transaction.written, name, self._base(transaction)
             )
@@ -231,8 +242,9 @@ class Engine:
             foreign &= ~((ids >= np.uint64(first)) & (ids <= np.uint64(last)))
         rows = ids[foreign].tolist()
         cells = columns if self.switches.granularity == "cell" else [WHOLE_ROW]
-        base = self._base(transaction)
         with self.lock:
+            self._require_open(transaction)
+            base = self._base(transaction)
             if self.switches.conflict == "eager":
                 self._claims.check_rows(transaction.id, table_id, rows, cells, base)
             self._claims.claim_rows(

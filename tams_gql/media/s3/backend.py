@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -35,12 +36,13 @@ from tams_gql.media.s3.deletion import Deleter
 from tams_gql.media.s3.failures import FORBIDDEN, S3Failure
 from tams_gql.media.s3.signing import Method, Presigner, Terms, quoted_path
 from tams_gql.media.s3.transfer import Uploader, read_object
-from tams_gql.model.errors import Conflict, NotFound, Unavailable
+from tams_gql.model.errors import Conflict, NotFound, TamsError, Unavailable
 
 logger = logging.getLogger(__name__)
 
 _LISTED_AT_ONCE: Final = 1_000  # the most that S3 gives
 _NOTICED_SKEW_SECONDS: Final = 60.0
+_FAREWELL_SECONDS: Final = 2.0
 _CHECKSUMS: Final = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
 
 
@@ -227,15 +229,28 @@ class S3Media:
         """Write, read and remove a small object. Raises Unavailable."""
         key = f"{self._config.key_prefix}.tams-gql-probe/{uuid.uuid4()}"
         target = {"Bucket": self._config.bucket, "Key": key}
-        written = await self._client.call("put_object", **target, Body=b"probe")
-        found = await self._stat(key)
-        with suppress(NotFound):
-            await self._client.call("delete_object", **target)
+        written: dict[str, Any] | None = None
+        try:
+            written = await self._client.call("put_object", **target, Body=b"probe")
+            found = await self._stat(key)
+            with suppress(NotFound):
+                await self._client.call("delete_object", **target)
+        except BaseException as error:
+            # Whoever ends the check does not know either whether the store has taken the object.
+            if written is not None or isinstance(error, asyncio.CancelledError):
+                await asyncio.shield(asyncio.create_task(self._remove_probe(target)))
+            raise
         if found is None:
             raise Unavailable(
                 f"storage backend {self._backend.label} does not keep what is written"
             )
         self._notice_skew(written)
+
+    async def _remove_probe(self, target: dict[str, Any]) -> None:
+        """One more attempt, which holds up nobody: the store may be down, the server ending."""
+        with suppress(TamsError, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._client.call("delete_object", **target)
 
     def _authorised(
         self, authorise: UrlAuthoriser, urls: list[str], method: ReadMethod, expires_at: int

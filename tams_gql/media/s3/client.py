@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import ssl
 from contextlib import AsyncExitStack
 from functools import lru_cache
@@ -25,6 +24,7 @@ from tams_gql.media.s3.config import S3BackendConfig
 from tams_gql.media.s3.credentials import CredentialKeeper
 from tams_gql.media.s3.failures import REFUSED_CREDENTIALS, answered, unanswered
 from tams_gql.model.errors import BadInput, TamsError
+from tams_gql.model.jitter import CHANCE
 
 _NO_KEYS: Final = "-"  # never used: botocore asks for the kept ones whenever it signs
 _READ_ATTEMPTS: Final = 4
@@ -76,7 +76,7 @@ class S3Client:
         """
         for attempt in range(_READ_ATTEMPTS):
             if attempt:
-                await asyncio.sleep(random.uniform(0.0, 2.0**attempt / 4))
+                await asyncio.sleep(CHANCE.uniform(0.0, 2.0**attempt / 4))
             answer = await self.call("get_object", **parameters)
             try:
                 async with asyncio.timeout(self._timeout), answer["Body"] as body:

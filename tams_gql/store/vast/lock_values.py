@@ -6,9 +6,9 @@ it, the next one can stamp its events later, whatever its own clock says.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 
+from tams_gql.model.jitter import CHANCE
 from tams_gql.store.tables import FLOWS, SOURCES
 from tams_gql.store.vast.layout import Physical, physical_of
 
@@ -24,7 +24,7 @@ _TOLD_OF = (physical_of(FLOWS), physical_of(SOURCES))
 def lock_at(stamp_us: int) -> int:
     """A lock written with events of that stamp, in microseconds."""
     stamp = min(max(stamp_us, 0), (1 << _STAMP_BITS) - 1)
-    return _HAS_STAMP | stamp << _CHANCE_BITS | random.getrandbits(_CHANCE_BITS)
+    return _HAS_STAMP | stamp << _CHANCE_BITS | CHANCE.getrandbits(_CHANCE_BITS)
 
 
 def stamp_of(lock: int | None) -> int:

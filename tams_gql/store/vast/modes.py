@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
+from tams_gql.model.errors import Unavailable
 from tams_gql.store.scan import Op, Where, compare, eq
 from tams_gql.store.vast.layout import CLAIMS, ROW_ID, rows_to_batch
-from tams_gql.store.vast.wire.client import RowConflict, Tx, VastClient
+from tams_gql.store.vast.wire.client import Gone, OutcomeUnknown, RowConflict, Tx, VastClient
 
 Isolation = Literal["snapshot", "read_committed"]
 Conflicts = Literal["row", "none"]
@@ -76,8 +78,8 @@ class _Probe:
         now = self._client.clock.now_us()
         tx = self._client.begin()
         try:
-            old = [compare("key", Op.PREFIX, _PREFIX), compare("expires", Op.LT, now)]
-            self._delete(tx, old)
+            left = [compare("key", Op.PREFIX, _PREFIX), compare("expires", Op.LT, now)]
+            some_left = tx.count(CLAIMS, left) > 0
             row = (self._key, "0", now + _LEFT_OVER_US)
             batch = rows_to_batch(CLAIMS, CLAIMS.schema.names, [row])
             self._row_id = tx.insert(CLAIMS, batch)
@@ -85,6 +87,18 @@ class _Probe:
         except BaseException:
             tx.rollback()
             raise
+        if some_left:
+            self._forget(left)
+
+    def _forget(self, left: list[Where]) -> None:
+        """Remove rows of others. Programs that start together all try: it may fail."""
+        with suppress(RowConflict, Gone, OutcomeUnknown, Unavailable):
+            tx = self._client.begin()
+            try:
+                self._delete(tx, left)
+                tx.commit()
+            finally:
+                tx.rollback()
 
     def meet_after_commit(self) -> tuple[Isolation, bool]:
         """Change the row after another one has changed it: what is seen of it, and a conflict."""

@@ -8,7 +8,6 @@ is work before a step: it is done in as many as it takes, and can be broken off 
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tams_gql.model.errors import Unavailable
+from tams_gql.model.jitter import CHANCE
 from tams_gql.store.scan import eq
 from tams_gql.store.tables import OBJECTS, SERVICE
 from tams_gql.store.vast.config import VastConfig
@@ -95,13 +95,14 @@ def migrate(client: VastClient) -> tuple[int, int]:
             patience = time.monotonic() + _PATIENCE_SECONDS
         except (RowConflict, Gone, OutcomeUnknown) as error:
             if isinstance(error, OutcomeUnknown):
-                client.abandon(error.txid)
+                with suppress(Unavailable):  # the next attempt shows what has become of it
+                    client.abandon(error.txid)
             if time.monotonic() > patience:
                 raise Unavailable(
                     "another program is changing the schema of the catalog, or was stopped while"
                     f" it did so: try again when its transaction has expired ({error})"
                 ) from error
-            time.sleep(0.1 + 0.4 * random.random())
+            time.sleep(0.1 + 0.4 * CHANCE.random())
 
 
 def _attempt(client: VastClient, worked: int) -> tuple[int, int]:
@@ -153,7 +154,7 @@ def _hold_version(tx: Tx, version: int) -> None:
 
 
 def _locks(count: int) -> pa.Array:
-    return pa.array([random.getrandbits(62)] * count, pa.int64())
+    return pa.array([CHANCE.getrandbits(62)] * count, pa.int64())
 
 
 def _refuse_newer(version: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 from tams_gql.model.errors import Unavailable
 from tams_gql.store.changes import ChangeSet, Committed
@@ -12,6 +12,7 @@ from tams_gql.store.vast.change_log.log import VastLog
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.modes import Modes, modes_of
 from tams_gql.store.vast.reading.session import Reads, VastSession
+from tams_gql.store.vast.reading.snapshot import ReadThreads
 from tams_gql.store.vast.schema import require_current
 from tams_gql.store.vast.wire.client import Gone, OutcomeUnknown, RowConflict, VastClient
 from tams_gql.store.vast.writing.claims import forget_expired
@@ -29,6 +30,8 @@ class VastStore:
         self._log = log
         self._reads = Reads(client, log.view_head)
         self._commits = Commits(client, modes, guards, log, self._reads)
+        self._looks = ReadThreads(1)
+        self._look: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
@@ -61,12 +64,18 @@ class VastStore:
     async def check(self) -> None:
         if self._closed:
             raise Unavailable("the catalog store is closed")
-        await asyncio.to_thread(require_current, self._client)
+        # All who ask meanwhile wait for one look. A cluster that keeps silent holds its thread for
+        # long, and who asks for readiness gives up and comes back.
+        if self._look is None or self._look.done():
+            look = self._looks.run(lambda: require_current(self._client))
+            self._look = self._looks.task(look)
+        await asyncio.shield(self._look)
 
     async def close(self) -> None:
         self._closed = True
         await self._commits.close()
         await self._log.close()
+        await self._looks.close()
         await self._reads.close()
         await asyncio.to_thread(self._client.close)
 
@@ -85,8 +94,11 @@ def _guards(client: VastClient, modes: Modes) -> Guards:
     tx = client.begin()
     try:
         guards = Guards.read(tx)
-        if modes.conflicts == "none" and forget_expired(tx, client.clock.now_us()):
-            tx.commit()
+        if modes.conflicts == "none":
+            # Others may be at it too, and who opens a catalog does not depend on it.
+            with suppress(RowConflict, Gone, OutcomeUnknown, Unavailable):
+                if forget_expired(tx, client.clock.now_us()):
+                    tx.commit()
     finally:
         tx.rollback()
     return guards

@@ -10,7 +10,6 @@ its objects would be old by then.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from tams_gql.model.errors import Unavailable
+from tams_gql.model.jitter import CHANCE
 from tams_gql.store.scan import eq, is_in
 from tams_gql.store.tables import FLOWS, OBJECTS, SEGMENTS
 from tams_gql.store.vast.layout import LOCK, ROW_ID, USES, physical_of
@@ -143,7 +143,7 @@ def _widen(tx: Tx, users: dict[str, Added]) -> None:
     changed = pa.array([a != b for a, b in zip(told, found.column(USES).to_pylist(), strict=True)])
     ids = found.column(ROW_ID).combine_chunks().filter(changed)
     texts = pa.array(told, pa.string()).filter(changed)
-    locks = pa.array([random.getrandbits(62)] * len(ids), pa.int64())
+    locks = pa.array([CHANCE.getrandbits(62)] * len(ids), pa.int64())
     if len(ids):
         tx.update(_OBJECTS, pa.record_batch([ids, texts, locks], names=[ROW_ID, USES, LOCK]))
 
@@ -160,7 +160,7 @@ def _patiently(client: VastClient, work: Callable[[Tx], T]) -> T:
                     client.abandon(error.txid)
             if time.monotonic() > patience:
                 raise
-            time.sleep(0.1 + 0.4 * random.random())
+            time.sleep(0.1 + 0.4 * CHANCE.random())
 
 
 def _once(client: VastClient, work: Callable[[Tx], T]) -> T:

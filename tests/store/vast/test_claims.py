@@ -16,6 +16,7 @@ from tams_gql.store.vast.writing.claims import Claims, Contended, forget_expired
 from tams_gql.store.vast.writing.locks import Lock
 from tests.store.vast.physical import stored
 from tests.vast_emulator import Emulator
+from tests.waiting import PATIENCE_SECONDS
 
 A, B, C = (Lock("flows", (name,)) for name in "abc")
 
@@ -47,7 +48,10 @@ def test_claims_on_other_locks_are_in_nobodys_way(client: VastClient) -> None:
     other.begin().rollback()
 
 
-def test_of_two_that_see_each_other_one_gives_way(client: VastClient, config: VastConfig) -> None:
+def test_of_two_that_see_each_other_one_gives_way(
+    client: VastClient, config: VastConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
     low, high = sorted(
         (Claims.made(client, [A, B]), Claims.made(client, [B, C])), key=lambda each: each.owner
     )
@@ -57,7 +61,7 @@ def test_of_two_that_see_each_other_one_gives_way(client: VastClient, config: Va
         assert not _begin(high)()
         assert not waiting.done()
         high.withdraw()
-        assert waiting.result(10)
+        assert waiting.result(PATIENCE_SECONDS)
     assert _owners(config) == {low.owner}
 
 
@@ -103,7 +107,10 @@ def test_what_the_dead_leave(client: VastClient, config: VastConfig) -> None:
     assert A.claim not in {r["key"] for r in stored(config)["claims"] if r["owner"] == "0"}
 
 
-def test_many_locks(client: VastClient, config: VastConfig) -> None:
+def test_many_locks(
+    client: VastClient, config: VastConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.05)
     many = [Lock("objects", (f"{i}",)) for i in range(500)]
     one = Claims.made(client, many)
     other = Claims.made(client, [many[499], A])

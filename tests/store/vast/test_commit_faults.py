@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -48,8 +48,7 @@ async def place(
 ) -> AsyncIterator[Place]:
     """A store with some of everything."""
     emulator.switches.change(**CLUSTERS[request.param])
-    quick = replace(config, timeout_seconds=5)
-    store = await open_store(quick)
+    store = await open_store(config)
     await store.commit(
         build.changes(
             build.insert(SOURCES, build.source("s", version=1), build.source("t")),
@@ -59,7 +58,7 @@ async def place(
             events=[build.event('"before"')],
         )
     )
-    yield Place(store, quick, emulator)
+    yield Place(store, config, emulator)
     await store.close()
 
 

@@ -20,6 +20,7 @@ from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import physical_of, rows_to_batch
 from tams_gql.store.vast.wire import cluster
 from tams_gql.store.vast.wire.client import VastClient
+from tests.ports import refusing
 from tests.vast_emulator import Emulator
 
 _SERVICE = physical_of(SERVICE)
@@ -125,22 +126,21 @@ def test_endpoints_are_used_in_turn(emulator: Emulator, config: VastConfig) -> N
 def test_one_that_does_not_answer_is_left_alone(
     emulator: Emulator, config: VastConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_LEFT_ALONE_SECONDS", 0.3)
-    dead = Relay(emulator.url)
-    dead.stop()
-    shared = replace(config, endpoints=(dead.url, emulator.url))
-    with closing(VastClient(shared)) as client, emulator.counting() as rpcs:
-        for _ in range(5):
+    monkeypatch.setattr(cluster, "_LEFT_ALONE_SECONDS", 600.0)
+    with refusing() as dead:
+        shared = replace(config, endpoints=(dead, emulator.url))
+        with closing(VastClient(shared)) as client, emulator.counting() as rpcs:
+            for _ in range(5):
+                client.begin().rollback()
+            (down,) = [e for e in client.cluster._endpoints if e.down_until]
+            assert down.url == dead
+            until = down.down_until
             client.begin().rollback()
-        (down,) = [e for e in client.cluster._endpoints if e.down_until]
-        assert down.url == dead.url
-        until = down.down_until
-        client.begin().rollback()
-        assert down.down_until == until  # it was not tried again
-        time.sleep(0.35)
-        for _ in range(2):
-            client.begin().rollback()
-        assert down.down_until > until
+            assert down.down_until == until  # it was not tried again
+            down.down_until = time.monotonic()
+            for _ in range(2):
+                client.begin().rollback()
+            assert down.down_until > until
     assert rpcs["begin"] == rpcs["rollback"] == 8
 
 
@@ -167,14 +167,13 @@ def test_a_transaction_goes_on_at_another_endpoint(emulator: Emulator, config: V
 
 
 def test_without_any_endpoint_the_store_is_unavailable(config: VastConfig) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    nowhere = tuple(f"http://127.0.0.1:{port}/"[:-1] for _ in range(2))
-    with closing(VastClient(replace(config, endpoints=nowhere))) as client:
-        started = time.monotonic()
-        with pytest.raises(Unavailable) as raised:
-            client.begin()
-        assert time.monotonic() - started < 10
+    with refusing() as nowhere:
+        shared = replace(config, endpoints=(nowhere, nowhere))
+        with closing(VastClient(shared)) as client:
+            started = time.monotonic()
+            with pytest.raises(Unavailable) as raised:
+                client.begin()
+            assert time.monotonic() - started < 10
     assert str(raised.value) == "the VAST cluster cannot be reached: NewConnectionError"
 
 

@@ -21,7 +21,7 @@ from tams_gql.store.tables import FLOWS, SEGMENTS, SERVICE
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import ROW_ID, physical_of, rows_to_batch
 from tams_gql.store.vast.schema import migrate
-from tams_gql.store.vast.wire import query
+from tams_gql.store.vast.wire import cluster, query, transport
 from tams_gql.store.vast.wire.client import OutcomeUnknown, Tx, VastClient
 from tams_gql.store.vast.wire.clock import StoreClock
 from tams_gql.store.vast.wire.response import Cut, Unreadable, parse_page
@@ -109,12 +109,19 @@ def test_a_migration_does_not_believe_everything(emulator: Emulator, kind: str) 
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize("kind", ["query", "insert", "commit"])
 def test_an_answer_that_drips_is_not_waited_for(
-    emulator: Emulator, config: VastConfig, kind: str, chunked: bool
+    emulator: Emulator,
+    config: VastConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    chunked: bool,
 ) -> None:
     emulator.switches.content_length_queries = not chunked
-    with closing(VastClient(replace(config, timeout_seconds=0.2))) as client:
-        tx = client.begin()
-        _insert(tx)
+    monkeypatch.setattr(transport, "_WHOLE_ANSWER", 2)
+    quick = replace(config, timeout_seconds=0.2)
+    with closing(VastClient(config)) as patient, closing(VastClient(quick)) as client:
+        begun = patient.begin()
+        _insert(begun)
+        tx = Tx(client, begun.txid, client.cluster.choose())
         # Each byte comes in time, and all of them would take a quarter of a minute at least.
         emulator.faults.drip(0.05, kind)
         emulator.faults.garble(b"x" * 300, "insert", "commit")
@@ -209,8 +216,9 @@ def _ailing() -> Iterator[ThreadingHTTPServer]:
 
 
 def test_an_endpoint_that_cannot_serve_is_left_alone(
-    emulator: Emulator, config: VastConfig
+    emulator: Emulator, config: VastConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cluster, "_LEFT_ALONE_SECONDS", 600.0)
     with _ailing() as server:
         url = f"http://127.0.0.1:{server.server_port}"
         with closing(VastClient(replace(config, endpoints=(url, emulator.url)))) as client:
@@ -233,11 +241,12 @@ def test_an_endpoint_that_cannot_serve_is_left_alone(
 
 
 def test_an_endpoint_that_keeps_silent_is_left_alone(
-    emulator: Emulator, config: VastConfig
+    emulator: Emulator, config: VastConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cluster, "_LEFT_ALONE_SECONDS", 600.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        quick = replace(config, endpoints=(url, emulator.url), timeout_seconds=0.5)
+        quick = replace(config, endpoints=(url, emulator.url), timeout_seconds=2)
         with closing(VastClient(quick)) as client:
             failures = 0
             for _ in range(10):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import count
@@ -32,6 +33,7 @@ from tams_gql.store.vast.wire.client import Tx, VastClient
 from tests.processes import Process
 from tests.store.vast.clusters import config_of
 from tests.vast_emulator import Emulator
+from tests.waiting import PATIENCE_SECONDS
 
 _SERVICE = physical_of(SERVICE)
 _NUMBERS = count()
@@ -166,7 +168,7 @@ def test_after_a_kill_another_program_migrates_afresh(
     first = Process(command, {}, Path.cwd())
     try:
         fault.wait_reached()
-        first.stop(signal.SIGKILL, 10)
+        first.stop(signal.SIGKILL, PATIENCE_SECONDS)
     finally:
         first.close()
         fault.release()
@@ -174,15 +176,18 @@ def test_after_a_kill_another_program_migrates_afresh(
     client = new_client()
     assert check(client) == (0, latest_version())
     # Until the cluster lets the transaction of the killed program expire, its tables are taken.
-    timer = threading.Timer(0.5, emulator.expire_transactions)
-    timer.start()
     second = Process(command, {}, Path.cwd())
     try:
+        with emulator.counting() as calls:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not any(rpc.status == 409 for rpc in list(calls.rpcs)):
+                assert time.monotonic() < deadline, second.output
+                time.sleep(0.01)
+        emulator.expire_transactions()
         second.wait_for(rf"versions 0 {latest_version()}")
         assert second.ended() == 0
     finally:
         second.close()
-        timer.join()
     _assert_whole(client)
 
 
@@ -210,6 +215,18 @@ def test_a_lost_commit_is_settled(
     emulator.faults.drop_commit(applied=applied)
     found = migrate(client)
     assert found == ((latest_version() if applied else 0), latest_version())
+    _assert_whole(client)
+
+
+def test_a_lost_commit_that_cannot_be_settled_at_once_ends_nothing(
+    emulator: Emulator, new_client: Callable[..., VastClient]
+) -> None:
+    client = new_client()
+    emulator.faults.drop_commit(applied=True)
+    # The first such question is whether the transaction lives in which no table was found.
+    fault = emulator.faults.fail(500, kinds=("keep_alive",), nth=2)
+    assert migrate(client) == (latest_version(), latest_version())
+    assert fault.hits == 1
     _assert_whole(client)
 
 

@@ -19,8 +19,11 @@ from tests.store import ask, build
 from tests.store.given import MAX_NS
 from tests.store.vast.views import even, fill, flow_rows
 from tests.vast_emulator import Emulator
+from tests.waiting import until
 
 _ALL = Scan(SOURCES, ("id",), order=(OrderBy("id"),))
+_HELD_SECONDS = 60.0
+"""How long the emulator holds a call back by itself."""
 
 
 @pytest.fixture
@@ -40,9 +43,7 @@ async def _ids(reads: Reads) -> list[str]:
 
 async def _none_open(emulator: Emulator) -> None:
     """Wait until every transaction has ended."""
-    async with asyncio.timeout(10):
-        while emulator.open_transactions():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: not emulator.open_transactions())
 
 
 async def test_a_view_that_has_expired_is_unavailable(emulator: Emulator, reads: Reads) -> None:
@@ -89,7 +90,7 @@ async def test_a_cancelled_read_leaves_no_transaction(emulator: Emulator, reads:
     await asyncio.to_thread(hold.wait_reached)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, _HELD_SECONDS / 2)
     assert emulator.open_transactions()
     hold.release()
 

@@ -16,6 +16,7 @@ from tams_gql.store.vast.reading.reader import Reader
 from tams_gql.store.vast.reading.snapshot import ReadThreads, Snapshot
 from tams_gql.store.vast.wire.failures import Gone
 from tests.store.vast.memory import MemoryTx
+from tests.waiting import PATIENCE_SECONDS
 
 _SOURCES = physical_of(SOURCES)
 _ALL = Scan(SOURCES, ("id",))
@@ -35,7 +36,7 @@ class _Tx(MemoryTx):
     def count(self, table: object, where: object = ()) -> int:
         self.reached.set()
         if self.hold is not None:
-            assert self.hold.wait(5)
+            assert self.hold.wait(PATIENCE_SECONDS)
         if self.failures:
             raise self.failures.pop(0)
         return self.txid
@@ -177,7 +178,7 @@ async def _held(cluster: _Cluster, snapshot: Snapshot, calls: int) -> asyncio.Ta
             reader.count(_SOURCES)
 
     task = asyncio.create_task(snapshot.run(work))
-    await asyncio.to_thread(tx.reached.wait, 5)
+    assert await asyncio.to_thread(tx.reached.wait, PATIENCE_SECONDS)
     return task
 
 
@@ -196,7 +197,7 @@ async def test_a_cancelled_read_ends_with_the_call_that_is_under_way(
     assert hold is not None
     hold.set()
 
-    assert await asyncio.wait_for(again, 5) == 1
+    assert await asyncio.wait_for(again, PATIENCE_SECONDS) == 1
     await snapshot.close()
     assert cluster.begun[0].ended == 1
 
@@ -208,7 +209,7 @@ async def test_closed_while_a_read_is_under_way(
     waiting = asyncio.create_task(snapshot.run(_count))
     await asyncio.sleep(0)
 
-    await asyncio.wait_for(snapshot.close(), 1)
+    await asyncio.wait_for(snapshot.close(), PATIENCE_SECONDS / 2)  # the read is held for longer
     assert cluster.begun[0].ended == 0
     hold = cluster.begun[0].hold
     assert hold is not None

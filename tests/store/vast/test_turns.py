@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tams_gql.model.errors import LimitExceeded
 from tams_gql.store.vast.writing.locks import Lock
 from tams_gql.store.vast.writing.turns import Turns
+from tests.waiting import PATIENCE_SECONDS
 
 A, B, C = (Lock("flows", (name,)) for name in "abc")
 
@@ -32,7 +33,8 @@ async def test_who_shares_a_lock_waits() -> None:
     tasks = [asyncio.create_task(first())]
     for name, locks in (("b", [B]), ("c", [C]), ("none", []), ("b and c", [B, C])):
         tasks.append(asyncio.create_task(other(name, *locks)))
-    await asyncio.sleep(0.01)
+    for _ in range(20):
+        await asyncio.sleep(0)
     assert told == ["first", "c", "none"]
     first_may_go.set()
     await asyncio.gather(*tasks)
@@ -55,7 +57,7 @@ def test_nobody_meets_and_nobody_waits_for_ever(wanted: list[set[Lock]]) -> None
                 order.append(number)
 
         tasks = (take(number, locks) for number, locks in enumerate(wanted))
-        await asyncio.wait_for(asyncio.gather(*tasks), 10)
+        await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_SECONDS)
         for lock in (A, B, C):
             mine = [number for number in order if lock in wanted[number]]
             assert mine == sorted(mine)
@@ -68,8 +70,33 @@ async def test_a_failure_lets_the_next_one_go() -> None:
     with pytest.raises(ValueError, match="mine"):
         async with turns.taken([A]):
             raise ValueError("mine")
-    async with asyncio.timeout(10), turns.taken([A]):
+    async with asyncio.timeout(PATIENCE_SECONDS), turns.taken([A]):
         pass
+
+
+async def test_who_is_cancelled_takes_the_turn_from_nobody() -> None:
+    """As it happens to all tasks when a program ends."""
+    turns, may_go, told = Turns(), asyncio.Event(), list[str]()
+
+    async def first() -> None:
+        async with turns.taken([A]):
+            await may_go.wait()
+            told.append("first")
+
+    async def other(name: str) -> None:
+        async with turns.taken([A]):
+            told.append(name)
+
+    tasks = [asyncio.create_task(first()), *(asyncio.create_task(other(n)) for n in "bcd")]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.wait(tasks[1:2])
+    assert told == []
+    may_go.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(end) for end in ends] == [type(None), asyncio.CancelledError, *[type(None)] * 2]
+    assert told == ["first", "c", "d"]
 
 
 async def test_too_many_are_refused() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from string import hexdigits
 
 from tams_gql.model.errors import TamsError
+from tams_gql.model.jitter import CHANCE
 from tams_gql.store.findings import Finding, Status
 from tams_gql.store.scan import Op, Where, compare, is_in
 from tams_gql.store.tables import OBJECTS, SEGMENTS
@@ -65,9 +65,9 @@ def _some(tx: Tx) -> Where:
     """Ids of some objects, about as many as wanted if ids are spread evenly."""
     count, prefix = tx.estimate(_OBJECTS), ""
     while count > _WANTED and len(prefix) < _MOST_DIGITS:
-        count, prefix = count // 16, prefix + random.choice(hexdigits[:16])
+        count, prefix = count // 16, prefix + CHANCE.choice(hexdigits[:16])
     some = compare("id", Op.PREFIX, prefix)
     while prefix and len(prefix) < _MOST_DIGITS and tx.count(_OBJECTS, [some]) > _MOST:
-        prefix += random.choice(hexdigits[:16])
+        prefix += CHANCE.choice(hexdigits[:16])
         some = compare("id", Op.PREFIX, prefix)
     return some

@@ -91,7 +91,7 @@ class VastClient:
 
         True if it was still open: it is rolled back now and was never committed. False if it had
         ended before, so that only its effects tell how. Raises ``Unavailable`` if nothing is
-        known: no endpoint could be reached.
+        known: no endpoint could be reached, or it is about to end.
         """
         at = self.cluster.choose()
         with _reported():
@@ -100,7 +100,8 @@ class VastClient:
             try:
                 self.cluster.call(lambda api: api.rollback_transaction(txid), at, repeat=False)
             except Refused as error:
-                if error.unsettled or error.busy:
+                # A conflict: perhaps with its own commit, which is still being carried out.
+                if error.unsettled or error.busy or error.status == 409:
                     raise
                 return False
             return True
@@ -226,7 +227,7 @@ class Tx:
             self._client.cluster.call(
                 lambda api: api.commit_transaction(self.txid), self._at, repeat=False
             )
-        except Lost as error:
+        except (Lost, LimitExceeded) as error:  # also an answer that is too large to be read
             self._open = False
             raise OutcomeUnknown(self.txid) from error
         except Refused as error:

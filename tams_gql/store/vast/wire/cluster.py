@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from tams_gql.model.errors import LimitExceeded, Unavailable
+from tams_gql.model.jitter import CHANCE
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.wire.clock import StoreClock
 from tams_gql.store.vast.wire.outcomes import Lost, NotSent, Refused, Silent, TooLarge
@@ -42,7 +42,7 @@ class Cluster:
         self._config = config
         self._lock = Lock()
         self._endpoints: list[Endpoint] = []
-        self._turn = itertools.count(random.randrange(len(config.endpoints)))
+        self._turn = itertools.count(CHANCE.randrange(len(config.endpoints)))
         self._closed = False
 
     def choose(self, *, besides: Endpoint | None = None) -> Endpoint:
@@ -135,12 +135,12 @@ class _Attempts:
         self._repeats -= 1
         if self._repeats <= 0 or time.monotonic() > self._deadline:
             return False
-        time.sleep(0.02 * random.random())
+        time.sleep(0.02 * CHANCE.random())
         return True
 
     def later(self) -> bool:
         """Whether to repeat when the cluster may be less busy; waits for that."""
-        wait = self._wait * (0.5 + random.random() / 2)
+        wait = self._wait * (0.5 + CHANCE.random() / 2)
         if time.monotonic() + wait > self._deadline:
             return False
         time.sleep(wait)

@@ -7,7 +7,6 @@ forgets in time; its rows and guards stand in the way of others until then, and 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tams_gql.model.errors import Unavailable
+from tams_gql.model.jitter import CHANCE
 from tams_gql.store.changes import (
     ChangeSet,
     Committed,
@@ -160,7 +160,7 @@ class Commits:
                 if time.monotonic() > deadline:
                     raise Stale("others keep changing what this change relies on") from error
                 pause = _FIRST_PAUSE_SECONDS * 2 ** min(number, _DOUBLINGS)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                await asyncio.sleep(pause * CHANCE.uniform(0.5, 1.5))
             number += 1
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -6,13 +6,13 @@ written, so ``guards`` holds rows, made once and for all, on which the creators 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tams_gql.model.errors import Unavailable
+from tams_gql.model.jitter import CHANCE
 from tams_gql.store.vast.layout import GUARD_ROWS, GUARDS, LOCK, ROW_ID
 from tams_gql.store.vast.wire.client import Tx
 from tams_gql.store.vast.writing.locking import Tables
@@ -43,7 +43,7 @@ class Guards:
         """Let any other transaction that writes one of these guard rows fail, or fail now."""
         if slots:
             ids = self._row_ids.take(pa.array(sorted(slots), pa.int64())).sort()
-            locks = pa.array([random.getrandbits(_LOCK_BITS)] * len(ids), pa.int64())
+            locks = pa.array([CHANCE.getrandbits(_LOCK_BITS)] * len(ids), pa.int64())
             tx.update(GUARDS, pa.RecordBatch.from_arrays([ids, locks], names=[ROW_ID, LOCK]))
 
 
