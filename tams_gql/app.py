@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -32,6 +33,8 @@ from tams_gql.settings import Settings
 GRAPHQL_PATH = "/graphql"
 _COST_HEADER = "X-GraphQL-Cost"
 _MEDIA_PREFIX = "/media/"
+
+_log = logging.getLogger(__name__)
 
 Refit = Callable[[Services], Services]
 """Changes what the program works with: tests count calls, move the clock, let a part fail."""
@@ -126,11 +129,18 @@ def create_app(settings: Settings, refit: Refit | None = None) -> Starlette:
 @asynccontextmanager
 async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
+    task.add_done_callback(_tell_of_failure)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _tell_of_failure(task: asyncio.Task[None]) -> None:
+    # Nobody waits for it until the program stops, and what it leaves undone shows only late.
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("the background work broke off", exc_info=error)
 
 
 def _query_limits(settings: Settings) -> QueryLimits:

@@ -6,7 +6,6 @@ pauses; anything else is final. Signed URLs and credentials never get into a mes
 
 from __future__ import annotations
 
-import random
 import re
 import socket
 import ssl
@@ -34,6 +33,7 @@ from tams_gql.model.errors import (
     Unauthenticated,
     Unavailable,
 )
+from tams_gql.model.jitter import CHANCE
 
 _BY_CODE: Final[dict[str, type[TamsError]]] = {
     error.code: error
@@ -76,7 +76,7 @@ class Retry:
     def pause(self, failures: int) -> float:
         """Seconds to wait after ``failures`` failures, with jitter."""
         wait = min(self.longest_seconds, self.first_seconds * float(2 ** (failures - 1)))
-        return wait * random.uniform(0.5, 1.0)
+        return wait * CHANCE.uniform(0.5, 1.0)
 
 
 def shown_url(url: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import TypeVar
 
 from tams_gql.model.errors import Conflict
+from tams_gql.model.jitter import CHANCE
 from tams_gql.row_queues import RowKey, TurnTooLate, turn
 from tams_gql.store.changes import Stale
 
@@ -44,5 +44,5 @@ async def until_fresh(attempt: Callable[[], Awaitable[T]]) -> T:
             break
         if number or lost is None:  # in a queue at last, only other processes are left to lose to
             pause = _FIRST_PAUSE_SECONDS * 2 ** min(number, _DOUBLINGS)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            await asyncio.sleep(pause * CHANCE.uniform(0.5, 1.0))
     raise Conflict("others keep changing the same resource; try again later")

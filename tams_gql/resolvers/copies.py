@@ -152,9 +152,8 @@ class CopyObject:
     async def run(self, services: Services, job: JobRecord, progress: jobs.Progress) -> None:
         """Copy the bytes, then add the instance to the object if that still exists."""
         body = jobs.body_of(job)
-        _, row = await _look(services, job)
-        if row is None or _has(row, body["storage_id"]):
-            await _drop(services, job, row)
+        row = await until_fresh(lambda: _lacking(services, job))
+        if row is None:
             return
         target = services.media.get(body["storage_id"])
         if target is None:
@@ -169,8 +168,20 @@ class CopyObject:
         return None
 
 
-async def _look(services: Services, job: JobRecord) -> tuple[JobRecord, ObjectRecord | None]:
-    """The job as it is now, and its object; None if that is gone. ``Lost`` if it is not held."""
+async def _lacking(services: Services, job: JobRecord) -> ObjectRecord | None:
+    """The object that still lacks the copy. If there is none, the job is ended.
+
+    Raises ``Lost`` if the job is not held, ``Stale`` if the object changes meanwhile.
+    """
+    row = await _look(services, job)
+    if row is None or _has(row, jobs.body_of(job)["storage_id"]):
+        await _drop(services, job, row)
+        return None
+    return row
+
+
+async def _look(services: Services, job: JobRecord) -> ObjectRecord | None:
+    """The object of the job; None if that is gone. ``Lost`` if the job is not held."""
     scans = [
         Scan(JOBS, JOBS.columns, where=(eq("id", job.id),)),
         Scan(OBJECTS, OBJECTS.columns, where=(eq("id", job.object_id),)),
@@ -182,7 +193,7 @@ async def _look(services: Services, job: JobRecord) -> tuple[JobRecord, ObjectRe
         raise jobs.Lost
     row = next(iter(records(objects_found, ObjectRecord)), None)
     mine = row is not None and row.role is not None and is_for(job, row)
-    return now, row if mine else None
+    return row if mine else None
 
 
 def _has(row: ObjectRecord, storage_id: str) -> bool:
@@ -195,11 +206,10 @@ def _keys(row: ObjectRecord) -> set[str | None]:
 
 async def _finish(services: Services, job: JobRecord, stat: ObjectStat) -> None:
     """Show the copy, in the same commit that ends the job."""
-    _, row = await _look(services, job)
-    body = jobs.body_of(job)
-    if row is None or _has(row, body["storage_id"]):
-        await _drop(services, job, row)
+    row = await _lacking(services, job)
+    if row is None:
         return
+    body = jobs.body_of(job)
     location = ObjectLocation(body["storage_id"], body["key"])
     instances = [*orjson.loads(row.instances), stored_instance(location, stat)]
     text = to_json_text(instances)

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import orjson
 
 from tams_gql.context import Context
-from tams_gql.model.errors import BadInput, Conflict
+from tams_gql.model.errors import BadInput, Conflict, TamsError
 from tams_gql.resolvers.attempts import until_fresh
-from tams_gql.store.changes import ChangeSet, Receipt
+from tams_gql.store.changes import ChangeSet, Receipt, Stale
 from tams_gql.store.records import values
 from tams_gql.store.scan import Scan, eq
 from tams_gql.store.tables import RECEIPTS
@@ -64,6 +64,18 @@ class Idempotency:
             )
         return Earlier(orjson.loads(response), ctx.services.feed.cursor(position))
 
+    async def check_unused(self, ctx: Context) -> None:
+        """Raise ``Stale`` if a write has used the key by now.
+
+        Where the reads of an operation do not share a snapshot, what keeps a repeated write from
+        being done may be what the first one has done since the look for its answer.
+        """
+        if self._key is None:
+            return
+        await ctx.renew()
+        if await self.earlier(ctx) is not None:
+            raise Stale("the idempotency key has been used meanwhile")
+
     def remember(self, changes: ChangeSet, response: object) -> None:
         """Let the change set keep its answer under the key."""
         if self._key is not None:
@@ -87,11 +99,25 @@ async def once(
     idempotency: Idempotency,
     replay: Callable[[Earlier], Awaitable[T]],
     attempt: Callable[[], Awaitable[T]],
+    *,
+    wrote: Callable[[T], bool] = lambda _: True,
 ) -> T:
-    """Run ``attempt`` until what it read still holds, unless an earlier write is to be replayed."""
+    """Run ``attempt`` until what it read still holds, unless an earlier write is to be replayed.
+
+    ``wrote`` tells of an answer whether anything was committed with it.
+    """
 
     async def try_once() -> T:
         earlier = await idempotency.earlier(ctx)
-        return await (attempt() if earlier is None else replay(earlier))
+        if earlier is not None:
+            return await replay(earlier)
+        try:
+            answer = await attempt()
+        except TamsError:
+            await idempotency.check_unused(ctx)
+            raise
+        if not wrote(answer):
+            await idempotency.check_unused(ctx)
+        return answer
 
     return await until_fresh(try_once)

@@ -9,7 +9,6 @@ the worker still holds it.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
@@ -18,6 +17,7 @@ import orjson
 from tams_gql.context import Services
 from tams_gql.model.errors import BadInput, LimitExceeded
 from tams_gql.model.ids import new_id
+from tams_gql.model.jitter import CHANCE
 from tams_gql.resolvers.documents import to_json_text
 from tams_gql.store.changes import ChangeSet, Delete, Expect, Insert, Stale, Update
 from tams_gql.store.records import JobRecord, records
@@ -160,8 +160,18 @@ async def _take(
     try:
         return await _take_rows(services, owner, rows)
     except Stale:
-        found = await asyncio.gather(*(_take_one(services, owner, row) for row in rows))
-        return [job for jobs in found for job in jobs]
+        return await _take_each(services, owner, rows)
+
+
+async def _take_each(services: Services, owner: str, rows: Sequence[JobRecord]) -> list[JobRecord]:
+    """Take each job alone. Raises only if none was taken: those that were must be run."""
+    takes = (_take_one(services, owner, row) for row in rows)
+    found = await asyncio.gather(*takes, return_exceptions=True)
+    taken = [job for each in found if not isinstance(each, BaseException) for job in each]
+    failures = [each for each in found if isinstance(each, BaseException)]
+    if failures and not taken:
+        raise failures[0]
+    return taken
 
 
 async def _take_one(services: Services, owner: str, row: JobRecord) -> list[JobRecord]:
@@ -202,7 +212,7 @@ def lease_end(services: Services) -> int:
 def pause_us(attempts: int) -> int:
     """How long to wait after this many attempts have failed: longer each time, up to an hour."""
     seconds = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(attempts - 1, 30), _LONGEST_PAUSE_SECONDS)
-    return int(seconds * random.uniform(0.75, 1.0) * 1_000_000)
+    return int(seconds * CHANCE.uniform(0.75, 1.0) * 1_000_000)
 
 
 def expect_held(changes: ChangeSet, job: JobRecord) -> None:

@@ -88,7 +88,9 @@ async def register_segments(
             )
         return Registration(flow, receipts.results_of(earlier.response), earlier.cursor)
 
-    return await once(ctx, idempotency, replay, attempt)
+    return await once(
+        ctx, idempotency, replay, attempt, wrote=lambda answer: answer.cursor is not None
+    )
 
 
 def _check_size(items: Sequence[object], most: int) -> None:

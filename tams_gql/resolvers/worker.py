@@ -25,6 +25,7 @@ KINDS: Sequence[jobs.Work] = (DeleteBytes(), CopyObject())
 
 _POLL_SECONDS = 5.0
 _BEAT_SECONDS = 1.0
+_ANSWER_SECONDS = 1.0  # in which a job that has just ended hears of its last commit
 _FORGET_PAUSE_SECONDS = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -74,13 +75,25 @@ async def keep_running(services: Services, work: jobs.Work, owner: str) -> None:
 async def _take(services: Services, work: jobs.Work, owner: str, free: int) -> list[JobRecord]:
     if not free:
         return []
+    taking = asyncio.create_task(jobs.take(services, owner, work.kind, free))
     try:
-        return await jobs.take(services, owner, work.kind, free)
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        await _give_back_taken(services, taking)
+        raise
     except TamsError as error:
         _log.warning("background jobs could not be taken, trying again later: %s", error)
     except Exception:
         _log.exception("taking background jobs failed, trying again later")
     return []
+
+
+async def _give_back_taken(services: Services, taking: asyncio.Task[list[JobRecord]]) -> None:
+    """Give back what was being taken: its commit goes on, and then nobody would run the jobs."""
+    (found,) = await asyncio.gather(taking, return_exceptions=True)
+    if not isinstance(found, BaseException):
+        for job in found:
+            await _give_back(services, job)
 
 
 async def _until_needed(
@@ -103,7 +116,7 @@ async def run_job(services: Services, work: jobs.Work, job: JobRecord) -> None:
         while not task.done():
             await asyncio.wait({task}, timeout=_BEAT_SECONDS)
             if not task.done():
-                job = await _renew(services, job, progress)
+                job = await _hold(services, job, progress, task)
         await task
     except (Stale, jobs.Lost):
         JOBS.add(work.kind, "lost")
@@ -142,6 +155,20 @@ async def _run(
     except Exception:
         _log.exception("job %s (%s) failed unexpectedly", job.id, work.kind)
         await _put_back(services, work, job, "unexpected failure; the log has more")
+
+
+async def _hold(
+    services: Services, job: JobRecord, progress: jobs.Progress, task: asyncio.Future[None]
+) -> JobRecord:
+    """Renew the lease. ``Stale`` if the job is another's by now."""
+    try:
+        return await _renew(services, job, progress)
+    except Stale:
+        # Or it has just ended itself: then the answer to its last commit is on the way.
+        await asyncio.wait({task}, timeout=_ANSWER_SECONDS)
+        if not task.done():
+            raise
+        return job
 
 
 async def _renew(services: Services, job: JobRecord, progress: jobs.Progress) -> JobRecord:

@@ -67,6 +67,9 @@ class Connection(Generic[ContextT]):
         self._context = context
         self._max_operations = max_operations
         self._running: dict[str, asyncio.Task[None]] = {}
+        # Others have no id any more: they send their last message, or let go of what they have.
+        self._unfinished: set[asyncio.Task[None]] = set()
+        self._given_up: set[asyncio.Task[None]] = set()
         self._initialised = False
 
     async def serve(self) -> None:
@@ -118,7 +121,7 @@ class Connection(Generic[ContextT]):
             # Its last response may be on its way, so an unknown id is no mistake.
             task = self._running.pop(message.id, None)
             if task is not None:
-                task.cancel()
+                self._give_up(task)
 
     async def _initialise(self) -> None:
         if self._initialised:
@@ -141,17 +144,21 @@ class Connection(Generic[ContextT]):
             )
             await self._send({"id": message.id, "type": "error", "payload": refusal["errors"]})
             return
-        self._running[message.id] = asyncio.create_task(self._run(message))
+        task = asyncio.create_task(self._run(message))
+        self._running[message.id] = task
+        self._unfinished.add(task)
+        task.add_done_callback(self._forget)
 
     async def _run(self, message: Subscribe) -> None:
-        try:
-            await self._answer(message)
-        except WebSocketDisconnect:
-            pass
-        except Exception:
-            _log.exception("an operation failed outside the schema")
-            internal = error_response("Something went wrong on the server.", "INTERNAL")
-            await self._finish(message.id, {"type": "error", "payload": internal["errors"]})
+        with suppress(WebSocketDisconnect):
+            try:
+                await self._answer(message)
+            except WebSocketDisconnect:
+                raise
+            except Exception:
+                _log.exception("an operation failed outside the schema")
+                internal = error_response("Something went wrong on the server.", "INTERNAL")
+                await self._finish(message.id, {"type": "error", "payload": internal["errors"]})
 
     async def _answer(self, message: Subscribe) -> None:
         try:
@@ -195,8 +202,19 @@ class Connection(Generic[ContextT]):
             with suppress(RuntimeError):  # as above
                 await self._socket.close(code, short)
 
-    async def _end_operations(self) -> None:
-        tasks, self._running = [*self._running.values()], {}
-        for task in tasks:
+    def _give_up(self, task: asyncio.Task[None]) -> None:
+        # Once only: a second time it would be kept from letting go of what it has.
+        if task not in self._given_up:
+            self._given_up.add(task)
             task.cancel()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._unfinished.discard(task)
+        self._given_up.discard(task)
+
+    async def _end_operations(self) -> None:
+        self._running = {}
+        tasks = [*self._unfinished]
+        for task in tasks:
+            self._give_up(task)
         await asyncio.gather(*tasks, return_exceptions=True)
