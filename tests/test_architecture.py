@@ -180,6 +180,16 @@ def test_every_third_party_has_its_door() -> None:
     assert sorted(set(wrong)) == []
 
 
+def test_nobody_draws_from_the_generator_that_others_seed() -> None:
+    """See ``tams_gql.model.jitter``; property tests watch that generator, too."""
+    users = [
+        module
+        for module, path in MODULES.items()
+        if "random" in {name.partition(".")[0] for name in _imported(path)}
+    ]
+    assert users == ["tams_gql.model.jitter"]
+
+
 def test_no_module_is_long() -> None:
     lines = {
         module: len(path.read_text(encoding="utf-8").splitlines())

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from tests.ports import free_port
 from tests.processes import Process
 
 ROOT = Path(__file__).parents[1]
@@ -138,14 +138,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port: int = unused.getsockname()[1]
-        return port
+def port() -> int:
+    return free_port()
 
 
 @pytest.fixture
-def container(image: Path, tmp_path: Path, free_port: int) -> Iterator[tuple[Process, Any]]:
+def container(image: Path, tmp_path: Path, port: int) -> Iterator[tuple[Process, Any]]:
     """Start the image's command in an empty directory; yield it and what runs others beside it."""
     data, workplace = tmp_path / "data", tmp_path / "empty"
     data.mkdir()
@@ -156,7 +154,7 @@ def container(image: Path, tmp_path: Path, free_port: int) -> Iterator[tuple[Pro
     env |= {
         "PATH": f"{image}/bin:{os.environ['PATH']}",
         "TAMS_DATA_DIR": str(data),
-        "TAMS_PORT": str(free_port),
+        "TAMS_PORT": str(port),
         "PYTHONPATH": "",
     }
 
@@ -218,19 +216,19 @@ def test_the_wheel_carries_every_file_that_is_not_code(image: Path) -> None:
 
 
 def test_the_image_starts_answers_is_healthy_and_stops(
-    container: tuple[Process, Any], image: Path, free_port: int, tmp_path: Path
+    container: tuple[Process, Any], image: Path, port: int, tmp_path: Path
 ) -> None:
     process, run = container
     process.wait_for(r"serves http://127\.0\.0\.1:\d+,")
     (health,) = _arguments(FINAL, "HEALTHCHECK")
     checked = run(json.loads(health.partition(" CMD ")[2]))
     imported = run(["python", "-c", "import tams_gql; print(tams_gql.__file__)"])
-    with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", trust_env=False) as http:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
         answer = http.post("/graphql", json={"query": "{ service { name apiVersion } }"})
         page = http.get("/graphql", headers={"Accept": "text/html"})
         linked = re.findall(r'(?:src|href)="(/[^"]+\.(?:js|css))"', page.text)
         static = [http.get(path).status_code for path in linked]
-    code, took = process.stop(signal.SIGTERM, 20)
+    code, took = process.stop(signal.SIGTERM, 60)
     assert imported.stdout.startswith(str(image))
     assert (checked.returncode, checked.stdout.startswith("ready (")) == (0, True)
     assert answer.status_code == 200

@@ -39,7 +39,7 @@ def test_a_run_compares_all_answers_and_reports_every_part(data_dir: Path, tmp_p
     output = tmp_path / "results.json"
     run = bench(
         *("run", "--data-dir", str(data_dir), "--output", str(output)),
-        *("--seconds", "0.05", "--rounds", "1"),
+        *("--seconds", "0", "--rounds", "1"),  # each connection asks once, on any machine
     )
     assert run.returncode == 0, run.stderr
     results: dict[str, Any] = orjson.loads(output.read_bytes())
@@ -49,17 +49,21 @@ def test_a_run_compares_all_answers_and_reports_every_part(data_dir: Path, tmp_p
         "Q3": 1,
         "Q4": 1,
     }
-    cells = {
-        (query, server, connections)
+    requests = {
+        (query, server, connections): cell["requests"]
         for query, servers in results["queries"].items()
         for server, by_connections in servers.items()
         for connections, cell in by_connections.items()
-        if cell["requests"] > 0
     }
-    assert cells == {(q, s, c) for q in QUERIES for s in ("ours", "floor") for c in ("1", "8")}
+    assert requests == {
+        (query, server, connections): int(connections)
+        for query in QUERIES
+        for server in ("ours", "floor")
+        for connections in ("1", "8")
+    }
     ingest = results["ingest"]["ours"]
-    assert ingest["register"]["segments"] >= 800
-    assert ingest["upload"]["segments"] >= 160
+    assert ingest["register"]["segments"] == 800
+    assert ingest["upload"]["segments"] == 160
     deliveries = {n: seen["deliveries"] for n, seen in results["delivery"]["ours"].items()}
     assert deliveries == {"1": 3, "100": 300}
     for title in ("round trips", "CPU ms/req", "segments/s", "sent to delivery p50 ms"):

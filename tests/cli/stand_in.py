@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from tams_gql.cli.demo import play
+from tams_gql.cli import demo
 from tams_gql.cli.serve import run_server
 from tams_gql.http.health import health_routes
 from tams_gql.http.middleware import http_middleware
@@ -26,6 +26,7 @@ from tams_gql.logs import configure_logs
 from tams_gql.model.errors import Unavailable
 from tams_gql.settings import Settings, load_settings
 
+STUCK_SECONDS = 60
 CLIENTS = {
     "client": "import sys; print('loading into', sys.argv[1])",
     "failing_client": "import sys; print('no disk', file=sys.stderr); sys.exit(3)",
@@ -57,7 +58,8 @@ def make_app(variation: str, settings: Settings) -> Starlette:
         await socket.receive_text()
 
     async def stuck(request: Request) -> JSONResponse:
-        await asyncio.to_thread(time.sleep, 30)
+        print("stuck", flush=True)
+        await asyncio.to_thread(time.sleep, STUCK_SECONDS)
         return JSONResponse({})
 
     async def blocking(request: Request) -> JSONResponse:
@@ -98,5 +100,7 @@ if __name__ == "__main__":
     configure_logs(loaded.log_level, loaded.log_format)
     beside = None
     if chosen in CLIENTS:
-        beside = partial(play, client=(sys.executable, "-c", CLIENTS[chosen]))
+        if chosen == "endless_client":
+            demo._CHILD_END_SECONDS = STUCK_SECONDS  # that it is killed then is not needed
+        beside = partial(demo.play, client=(sys.executable, "-c", CLIENTS[chosen]))
     sys.exit(run_server(partial(make_app, chosen), loaded, beside))

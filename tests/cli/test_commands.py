@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from tams_gql import __version__
 from tams_gql.cli import COMMANDS, main
 from tams_gql.settings import Settings
 from tams_gql.settings_sources import is_secret, option_name
+from tests.ports import refusing
 
 Start = Callable[..., Any]
 PortOf = Callable[[Any], int]
@@ -84,8 +84,6 @@ def test_every_setting_but_secrets_is_an_option(name: str) -> None:
 def test_health_tells_ready_from_not_ready_from_silent(stand_in: Start, port_of: PortOf) -> None:
     ready = port_of(stand_in(TAMS_HOST="0.0.0.0"))
     not_ready = port_of(stand_in("not_ready"))
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        silent = unused.getsockname()[1]
 
     def ask(*arguments: object) -> tuple[int, str]:
         done = CliRunner().invoke(main, ["health", *map(str, arguments)])
@@ -93,7 +91,9 @@ def test_health_tells_ready_from_not_ready_from_silent(stand_in: Start, port_of:
 
     assert ask("--port", ready, "--host", "0.0.0.0") == (0, "ready (store: ok)\n")
     assert ask("--port", not_ready) == (1, "not_ready (store: failed)\n")
-    code, text = ask("--port", silent)
+    with refusing() as url:
+        silent = url.rpartition(":")[2]
+        code, text = ask("--port", silent)
     assert (code, text.startswith(f"no answer from 127.0.0.1:{silent}: ")) == (1, True)
     assert ask("--port", 0)[0] == 2
 

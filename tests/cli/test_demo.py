@@ -23,6 +23,8 @@ from tams_gql.settings import Settings
 from tests.vast_emulator import Emulator
 
 Start = Callable[..., Any]
+LONG = 60
+"""Seconds that a stop which waits for what need not be waited for would take."""
 READY = r"GraphiQL +http://127\.0\.0\.1:(\d+)/graphql"
 LOADED = "Loading has ended"
 PROGRAMME = """{ sources(search: "programme", orderBy: {field: LABEL}) {
@@ -46,13 +48,18 @@ def test_the_welcome_names_what_to_open_and_every_query() -> None:
 
 
 def test_the_client_is_given_the_url_and_its_output_is_marked(stand_in: Start) -> None:
-    server = stand_in("client", TAMS_HOST="0.0.0.0", TAMS_PUBLIC_URL="https://tams.example.com")
+    server = stand_in(
+        "client",
+        TAMS_HOST="0.0.0.0",
+        TAMS_PUBLIC_URL="https://tams.example.com",
+        TAMS_SHUTDOWN_GRACE=str(LONG),
+    )
     server.wait_for(LOADED)
     lines = server.output
     assert re.search(r"GraphiQL +https://tams\.example\.com/graphql", lines)
     assert re.search(r"^ingest \| loading into http://127\.0\.0\.1:\d+$", lines, re.MULTILINE)
-    code, took = server.stop(signal.SIGINT, 10)
-    assert (code, took < 3) == (0, True)
+    code, took = server.stop(signal.SIGINT, LONG)
+    assert (code, took < LONG / 2) == (0, True)
 
 
 def test_a_failing_client_is_reported_and_the_server_goes_on(stand_in: Start) -> None:
@@ -61,15 +68,16 @@ def test_a_failing_client_is_reported_and_the_server_goes_on(stand_in: Start) ->
     server.wait_for("Loading the demo programme failed with code 3; the server goes on")
     assert "ingest | no disk\n" in server.output
     assert httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200
-    assert server.stop(signal.SIGINT, 10)[0] == 0
+    assert server.stop(signal.SIGINT, LONG)[0] == 0
 
 
-@pytest.mark.parametrize(("client", "most"), [("endless_client", 2), ("stubborn_client", 5)])
-def test_ctrl_c_ends_the_client_too(stand_in: Start, client: str, most: float) -> None:
-    server = stand_in(client)
+@pytest.mark.parametrize("client", ["endless_client", "stubborn_client"])
+def test_ctrl_c_ends_the_client_too(stand_in: Start, client: str) -> None:
+    server = stand_in(client, TAMS_SHUTDOWN_GRACE=str(LONG))
     pid = int(server.wait_for(r"ingest \| pid (\d+)")[1])
-    code, took = server.stop(signal.SIGINT, 20)
-    assert (code, took < most) == (0, True)
+    code, took = server.stop(signal.SIGINT, LONG)
+    # The one goes when it is asked to, the other is killed two seconds later.
+    assert (code, took < LONG / 2) == (0, True)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -89,10 +97,10 @@ def test_the_demo_plays_on_a_cluster_and_keeps_its_media_here(start: Start, tmp_
         port = server.wait_for(READY)[1]
         assert "Data       schema tams in bucket media-db of the VAST cluster" in server.output
         assert server.wait_for(STORED, 120)[1].endswith("segments stored")
-        server.wait_for("Demo live channel", 30)
+        server.wait_for("Demo live channel")
         query = {"query": PROGRAMME_SEGMENTS}
         answer = httpx.post(f"http://127.0.0.1:{port}/graphql", json=query, trust_env=False)
-        assert server.stop(signal.SIGINT, 20)[0] == 0
+        assert server.stop(signal.SIGINT, LONG)[0] == 0
         assert cluster.open_transactions() == []
     assert "ERROR" not in server.output
     sources = answer.json()["data"]["sources"]["nodes"]
@@ -121,10 +129,10 @@ def test_a_second_start_is_fast_and_finds_the_programme(start: Start, tmp_path: 
         port = server.wait_for(READY)[1]
         stored = server.wait_for(STORED, 120)[1]
         took = time.monotonic() - began
-        server.wait_for("Demo live channel", 30)
+        server.wait_for("Demo live channel")
         query = {"query": PROGRAMME}
         answer = httpx.post(f"http://127.0.0.1:{port}/graphql", json=query, trust_env=False)
-        assert server.stop(signal.SIGINT, 20)[0] == 0
+        assert server.stop(signal.SIGINT, LONG)[0] == 0
         return answer.json(), stored, took
 
     first, stored, _ = play()

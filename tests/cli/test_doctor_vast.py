@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from tams_gql.cli import main
 from tams_gql.store.vast.layout import PHYSICAL
+from tests.ports import refusing
 from tests.vast_emulator import Emulator
 
 ACCESS_KEY, SECRET_KEY = "the-access-key", "the-secret-key"
@@ -180,10 +181,9 @@ def test_a_refused_action_is_named(emulator: Emulator, forbidden: str, text: str
 def test_a_dead_endpoint_is_named_and_the_others_are_used(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        dead = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    monkeypatch.setenv("TAMS_VAST_ENDPOINTS", f"{dead},{emulator.url}")
-    code, checks = _checks()
+    with refusing() as dead:
+        monkeypatch.setenv("TAMS_VAST_ENDPOINTS", f"{dead},{emulator.url}")
+        code, checks = _checks()
     assert code == 1
     assert _said(checks[f"endpoint {dead}"]) == (
         "failed",

@@ -9,6 +9,7 @@ import pytest
 
 from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import CLAIMS, Physical
+from tams_gql.store.vast.probing import probe_rows
 from tams_gql.store.vast.probing.probe import advise, probe
 from tams_gql.store.vast.probing.probe_conflicts import Answer
 from tams_gql.store.vast.probing.probe_door import Door, NoAnswer, Refused
@@ -110,7 +111,25 @@ def test_a_transaction_is_tried_at_every_endpoint_that_answers(emulator: Emulato
     assert _words(answers)["one transaction at several endpoints"] == "work"
 
 
-def test_idle_transactions_are_waited_for(emulator: Emulator) -> None:
+class _Clock:
+    """A time that passes only while somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_idle_transactions_are_waited_for(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock()
+    monkeypatch.setattr(probe_rows, "time", clock)
+    monkeypatch.setattr(emulator._server.engine, "clock", clock.monotonic)
     with emulator.switched(transaction_idle_seconds=0.5):
         answers = list(probe(_config(emulator), expiry_seconds=1))
     found = next(answer for answer in answers if answer.question == "idle transactions")

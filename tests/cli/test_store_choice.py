@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,7 +25,9 @@ from tams_gql.store.vast.config import VastConfig
 from tams_gql.store.vast.layout import ROW_ID, physical_of
 from tams_gql.store.vast.wire.client import Tx, VastClient
 from tams_gql.store_choice import migrate, vast_config, versions
+from tests.ports import refusing
 from tests.vast_emulator import Emulator
+from tests.waiting import PATIENCE_SECONDS
 
 SERVE = [sys.executable, "-m", "tams_gql", "serve"]
 ROOT = Path(__file__).parents[2]
@@ -186,10 +187,9 @@ async def test_a_newer_schema_is_refused(settings: Settings) -> None:
 def test_a_cluster_that_is_down_ends_the_start_with_a_clear_line(
     start: Start, emulator: Emulator
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        dead = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    server = start(SERVE, **{**_environment(emulator), "TAMS_VAST_ENDPOINTS": dead})
-    assert server.ended() == 1
+    with refusing() as dead:
+        server = start(SERVE, **{**_environment(emulator), "TAMS_VAST_ENDPOINTS": dead})
+        assert server.ended() == 1
     reason, end = server.output.splitlines()
     assert "ERROR uvicorn.error cannot start: the VAST cluster cannot be reached" in reason
     assert end.endswith("Application startup failed. Exiting.")
@@ -201,13 +201,13 @@ def test_readiness_follows_the_cluster(start: Start, port_of: PortOf, emulator: 
     url = f"http://127.0.0.1:{port_of(server)}/readyz"
 
     def status(wanted: int) -> dict[str, Any]:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             answer = httpx.get(url, trust_env=False)
             if answer.status_code == wanted:
                 found: dict[str, Any] = answer.json()["checks"]
                 return found
-            time.sleep(0.2)
+            time.sleep(0.02)
         raise AssertionError(f"{url} never answered {wanted}: {server.output}")
 
     assert status(200) == {"store": {"status": "ok"}, "media": {"status": "ok"}}
@@ -215,6 +215,6 @@ def test_readiness_follows_the_cluster(start: Start, port_of: PortOf, emulator: 
     assert status(503)["media"] == {"status": "ok"}
     emulator.faults.clear()
     status(200)
-    assert server.stop(signal.SIGTERM, 20)[0] == 0
+    assert server.stop(signal.SIGTERM, PATIENCE_SECONDS)[0] == 0
     assert "schema tams in bucket media-db of the VAST cluster, media in " in server.output
     assert "the-secret-key" not in server.output

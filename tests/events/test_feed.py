@@ -151,7 +151,7 @@ async def test_without_subscribers_the_log_is_left_alone(store: CatalogStore) ->
             assert await reader.take(1) == ["a"]
         assert feed.subscribers == 0
         await commit(store, "b")  # wakes the feed, which then sees that nobody listens
-        await asyncio.sleep(0.05)
+        await until(lambda: feed._idle)
         before = log.reads
         for number in range(5):
             await commit(store, str(number))
@@ -247,8 +247,14 @@ async def test_leaving_takes_a_subscriber_off_the_count(
     await commit(store, "a")  # nobody is left who could be in the way
 
 
+@pytest.fixture
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failure a feed does not rest long."""
+    monkeypatch.setattr("tams_gql.events.feed._RETRY_SECONDS", 0.02)
+
+
 async def test_a_log_that_does_not_answer_is_asked_again(
-    store: CatalogStore, caplog: pytest.LogCaptureFixture
+    store: CatalogStore, caplog: pytest.LogCaptureFixture, soon_again: None
 ) -> None:
     log = CountingLog(store.log)
     async with running(log) as feed, reading(feed) as reader:
@@ -270,7 +276,9 @@ async def test_a_log_that_does_not_answer_is_asked_again(
     ]
 
 
-async def test_a_log_that_does_not_answer_at_first_is_asked_again(store: CatalogStore) -> None:
+async def test_a_log_that_does_not_answer_at_first_is_asked_again(
+    store: CatalogStore, soon_again: None
+) -> None:
     log, start = CountingLog(store.log), await store.log.head()
     await commit(store, "a")
     log.others_are_quiet = True

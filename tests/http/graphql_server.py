@@ -16,16 +16,15 @@ from typing import Any
 import httpx
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Route
 
 from tams_gql.app import create_app
-from tams_gql.context import Context, Services
-from tams_gql.http.graphql import GraphQLEndpoint
+from tams_gql.context import Services
 from tams_gql.http.graphql.turns import Turns
 from tams_gql.store.changes import ChangeSet, Committed
 from tams_gql.store.port import CatalogStore, ChangeLog, ReadSession
 from tests.catalog import PATIENCE_SECONDS, quick_settings
 from tests.gql import Data
+from tests.impatience import operations_of
 from tests.seed import PUT_FLOW, REGISTER, external, flow_input
 
 JSON = "application/json"
@@ -121,9 +120,7 @@ class GraphQLServer:
     @property
     def turns(self) -> Turns:
         """Who runs and who waits."""
-        [route] = [r for r in self.app.routes if isinstance(r, Route) and r.path == "/graphql"]
-        endpoint: GraphQLEndpoint[Context] = route.endpoint  # type: ignore[assignment]
-        return endpoint._operations._turns
+        return operations_of(self.app)._turns
 
     @property
     def unread_bytes(self) -> int:

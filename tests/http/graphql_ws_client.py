@@ -52,7 +52,8 @@ class Client:
 
 @contextmanager
 def opened(server: GraphQLServer, **options: Any) -> Iterator[Client]:
-    options = {"subprotocols": [Subprotocol("graphql-transport-ws")], "proxy": None, **options}
+    usual = {"subprotocols": [Subprotocol("graphql-transport-ws")], "proxy": None}
+    options = {**usual, "open_timeout": PATIENCE_SECONDS, **options}
     with connect(server.ws_url, **options) as socket:
         yield Client(socket)
 

@@ -20,11 +20,11 @@ from tams_gql.http.media import media_routes
 from tams_gql.media.local import LocalMedia
 from tams_gql.media.port import PutRequest, ReadMethod, SignedRequest, StorageBackend
 from tests.media.serving import serving
+from tests.waiting import PATIENCE_SECONDS
 
 BACKEND = StorageBackend(id="2ad06302-a05f-4e74-8b59-a1c4a3bcb7b1", label="local")
 MPEG_TS = "video/mp2t"
 LIMIT = 2_000_000
-IDLE_SECONDS = 0.5
 TTL = 300
 
 
@@ -81,10 +81,16 @@ class Site:
 
 
 @contextmanager
-def media_site(folder: Path, *others: BaseRoute, limit: int = LIMIT) -> Iterator[Site]:
+def media_site(
+    folder: Path,
+    *others: BaseRoute,
+    limit: int = LIMIT,
+    idle_seconds: float = PATIENCE_SECONDS,
+) -> Iterator[Site]:
     """Serve a media folder in ``folder``, with ``others`` on the same origin.
 
-    ``limit`` is the size in bytes of the largest object.
+    ``limit`` is the size in bytes of the largest object, ``idle_seconds`` how long an upload may
+    pause: longer than any client of a busy machine does.
     """
     clock = Clock()
     backends: list[LocalMedia] = []
@@ -100,16 +106,21 @@ def media_site(folder: Path, *others: BaseRoute, limit: int = LIMIT) -> Iterator
                 clock=clock,
             )
         )
-        routes = media_routes(backends[0], upload_idle_seconds=IDLE_SECONDS)
+        routes = media_routes(backends[0], upload_idle_seconds=idle_seconds)
         return Starlette(routes=[*routes, *others])
 
-    with serving(app) as url, httpx.Client(timeout=30) as client:
+    with serving(app) as url, client_of_a_site() as client:
         yield Site(backends[0], folder / "media" / "objects", url, client, clock)
 
 
-def eventually(condition: Callable[[], bool], *, seconds: float = 5.0) -> None:
+def client_of_a_site() -> httpx.Client:
+    """One that waits for a busy server."""
+    return httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
     """Wait for what the server does on its own; fail if it does not happen."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
@@ -130,7 +141,7 @@ def assert_error(answer: httpx.Response, status: int, code: str, summary: str) -
 def connect(site: Site) -> socket.socket:
     parts = urlsplit(site.url)
     connection = socket.create_connection((parts.hostname, parts.port))
-    connection.settimeout(10)
+    connection.settimeout(PATIENCE_SECONDS)
     return connection
 
 

@@ -46,21 +46,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphQLServer]:
 
 
 def over_http(server: GraphQLServer) -> AsyncTransport:
-    return HTTPXAsyncTransport(f"{server.url}/graphql", trust_env=False)
+    return HTTPXAsyncTransport(f"{server.url}/graphql", timeout=PATIENCE_SECONDS, trust_env=False)
 
 
 def over_websocket(server: GraphQLServer) -> AsyncTransport:
-    return WebsocketsTransport(server.ws_url, connect_args={"proxy": None})
+    patience = int(PATIENCE_SECONDS)
+    return WebsocketsTransport(
+        server.ws_url,
+        connect_timeout=patience,
+        ack_timeout=patience,
+        connect_args={"proxy": None},
+    )
 
 
 def over_multipart(server: GraphQLServer) -> AsyncTransport:
-    return AIOHTTPTransport(f"{server.url}/graphql")
+    return AIOHTTPTransport(f"{server.url}/graphql", timeout=int(PATIENCE_SECONDS))
+
+
+def client_of(transport: AsyncTransport, **options: Any) -> Client:
+    return Client(transport=transport, execute_timeout=PATIENCE_SECONDS, **options)
 
 
 @asynccontextmanager
 async def connected(transport: AsyncTransport) -> AsyncIterator[Any]:
     """A session of a client that has read the schema and checks its operations against it."""
-    client = Client(transport=transport, fetch_schema_from_transport=True)
+    client = client_of(transport, fetch_schema_from_transport=True)
     async with client as session:
         assert client.schema is not None
         assert client.schema.subscription_type is not None
@@ -87,7 +97,7 @@ async def test_gql_follows_a_subscription(server: GraphQLServer, transport: Any)
     flow_id = server.new_flow()
     before = server.subscribers
     ADDED.variable_values = {"flow": flow_id}
-    async with Client(transport=transport(server)) as session:
+    async with client_of(transport(server)) as session:
         loop = asyncio.get_running_loop()
         started = loop.time()
         events = session.subscribe(ADDED)

@@ -18,8 +18,9 @@ from websockets.typing import Subprotocol
 from tests.http.graphql_stream_client import EVENTS, PARTS, Parts
 from tests.http.graphql_ws_client import FOLLOW
 from tests.processes import Process
+from tests.waiting import PATIENCE_SECONDS
 
-GRACE_SECONDS = 30
+GRACE_SECONDS = 90
 
 
 @pytest.fixture
@@ -38,7 +39,9 @@ def server(tmp_path: Path) -> Iterator[Process]:
 def test_streams_and_websockets_do_not_delay_the_stop(server: Process) -> None:
     url = server.wait_for(r"serves (http://\S+),")[1]
     with ExitStack() as stack:
-        http = stack.enter_context(httpx.Client(base_url=url, timeout=60, trust_env=False))
+        http = stack.enter_context(
+            httpx.Client(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False)
+        )
         body = {"query": FOLLOW}
         events, parts = (
             stack.enter_context(
@@ -51,6 +54,7 @@ def test_streams_and_websockets_do_not_delay_the_stop(server: Process) -> None:
                 "ws" + url.removeprefix("http") + "/graphql",
                 subprotocols=[Subprotocol("graphql-transport-ws")],
                 proxy=None,
+                open_timeout=PATIENCE_SECONDS,
             )
         )
         socket.send('{"type": "connection_init"}')
@@ -83,6 +87,7 @@ def test_the_size_of_websocket_messages_is_that_of_requests(server: Process) -> 
         "ws" + url.removeprefix("http") + "/graphql",
         subprotocols=[Subprotocol("graphql-transport-ws")],
         proxy=None,
+        open_timeout=PATIENCE_SECONDS,
     ) as socket:
         socket.send('{"type": "ping", "payload": {"x": "%s"}}' % ("x" * 40_000))
         assert len(socket.recv()) > 40_000

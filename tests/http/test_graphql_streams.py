@@ -25,6 +25,7 @@ from tests.http.graphql_server import (
 )
 from tests.http.graphql_stream_client import EVENTS, PARTS, Events, Parts, gotten, posted
 from tests.http.graphql_ws_client import FOLLOW
+from tests.waiting import PATIENCE_SECONDS, until
 
 ADDED = """
 subscription Added($flow: ID!, $after: String) {
@@ -97,14 +98,18 @@ def test_a_stream_can_go_on_where_another_ended(server: GraphQLServer) -> None:
 
 def test_a_silent_stream_shows_that_it_lives(server: GraphQLServer) -> None:
     flow_id = server.new_flow()
-    with posted(server, EVENTS, ADDED, flow=flow_id) as answer:
-        chunks = answer.iter_bytes()
-        assert [next(chunks) for _ in range(2)] == [b":\n\n"] * 2
-    with posted(server, PARTS, ADDED, flow=flow_id) as answer:
-        chunks = answer.iter_bytes()
-        begin, beat = next(chunks), next(chunks)
-        assert begin == b"--graphql\r\n"
-        assert beat.endswith(b"\r\n\r\n{}\r\n--graphql\r\n")
+    begin = b"--graphql\r\n"
+    beat = (
+        b"Content-Type: application/json; charset=utf-8\r\nContent-Length: 2\r\n\r\n"
+        b"{}\r\n--graphql\r\n"
+    )
+    for accept, expected in ((EVENTS, b":\n\n" * 2), (PARTS, begin + beat)):
+        received = b""
+        with posted(server, accept, ADDED, flow=flow_id) as answer:
+            chunks = answer.iter_bytes()  # as the network cuts them
+            while len(received) < len(expected):
+                received += next(chunks)
+        assert received[: len(expected)] == expected
 
 
 @pytest.mark.parametrize("query", [TRIVIAL, "mutation { __typename }"])
@@ -260,9 +265,10 @@ class _Receiver:
 class _Endless:
     """Outcomes that never come, and whether that was ended in good order."""
 
-    closed = False
+    begun = closed = False
 
     async def outcomes(self) -> AsyncGenerator[Refusal, None]:
+        self.begun = True
         try:
             await asyncio.Event().wait()
             yield Refusal({})
@@ -284,11 +290,11 @@ class _Endless:
 )
 async def test_a_stopping_server_ends_its_streams(accept: Any, end: bytes) -> None:
     endless, receiver, stopping = _Endless(), _Receiver(), asyncio.Event()
-    answer = StreamAnswer(endless.outcomes(), accept, stopping=stopping, heartbeat_seconds=60)
+    answer = StreamAnswer(endless.outcomes(), accept, stopping=stopping, heartbeat_seconds=600)
     task = asyncio.create_task(answer({}, receiver.receive, receiver.send))
-    await asyncio.sleep(0.01)
+    await until(lambda: endless.begun)
     stopping.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await task
     assert (endless.closed, receiver.ended) == (True, True)
     assert receiver.body.endswith(end)
@@ -302,7 +308,7 @@ async def test_outcomes_are_closed_before_the_request_ends(leave: str) -> None:
         endless.outcomes(), "text/event-stream", stopping=asyncio.Event(), heartbeat_seconds=60
     )
     task = asyncio.create_task(answer({}, receiver.receive, receiver.send))
-    await asyncio.sleep(0.01)
+    await until(lambda: endless.begun)
     if leave == "cancel":
         task.cancel()
     else:

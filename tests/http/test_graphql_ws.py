@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from tests.catalog import PATIENCE_SECONDS
 from tests.gql import Data
 from tests.http.graphql_server import READS, TRIVIAL, GraphQLServer, eventually, graphql_server
 from tests.http.graphql_ws_client import ADDED, FOLLOW, initialised, next_of, opened
+from tests.impatience import impatient
 
 MAX_BYTES = 100_000
 OPERATIONS = 5
@@ -24,7 +27,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphQLServer]:
         tmp_path_factory.mktemp("catalog"),
         max_subscriptions_per_connection=OPERATIONS,
         max_request_bytes=MAX_BYTES,
-        request_timeout=1,
         cors_origins=("https://ui.example.com",),
     ) as server:
         yield server
@@ -152,15 +154,12 @@ def test_no_init_in_time_is_4408(server: GraphQLServer, monkeypatch: pytest.Monk
     with opened(server) as silent:
         assert silent.closed() == (4408, "Connection initialisation timeout")
     with opened(server) as pinging:
-        started = time.monotonic()
-        while time.monotonic() - started < 0.1:
-            pinging.send({"type": "ping"})
-            assert pinging.receive() == {"type": "pong"}
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        with suppress(ConnectionClosed):
+            while time.monotonic() < give_up:  # pings do not put it off
+                pinging.send({"type": "ping"})
+                assert pinging.receive() == {"type": "pong"}
         assert pinging.closed() == (4408, "Connection initialisation timeout")
-    with initialised(server) as client:
-        time.sleep(0.3)
-        client.subscribe(TRIVIAL)
-        assert client.receive() == next_of("1", {"__typename": "Query"})
 
 
 def test_an_id_in_use_is_4409(server: GraphQLServer) -> None:
@@ -272,7 +271,7 @@ def test_a_message_that_is_too_large_ends_the_connection_with_1009(
 def test_a_query_that_takes_too_long_is_ended(server: GraphQLServer) -> None:
     server.gate.is_open = False
     try:
-        with initialised(server) as client:
+        with initialised(server) as client, impatient(server.app):
             client.subscribe(READS)
             answer = client.receive()
     finally:
@@ -291,9 +290,10 @@ def test_a_subscription_outlives_the_time_of_a_query(server: GraphQLServer) -> N
     flow_id = server.new_flow()
     before = server.subscribers
     with initialised(server) as client:
-        client.subscribe(ADDED, variables={"flow": flow_id})
-        eventually(lambda: server.subscribers == before + 1)
-        time.sleep(1.2)
+        with impatient(server.app):
+            client.subscribe(ADDED, variables={"flow": flow_id})
+            eventually(lambda: server.subscribers == before + 1)
+            time.sleep(1.2)
         server.register(flow_id, "[0:0_1:0)")
         assert client.receive()["type"] == "next"
     eventually(lambda: server.subscribers == before)

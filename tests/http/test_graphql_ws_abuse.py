@@ -22,6 +22,7 @@ from tams_gql.http.graphql.websocket import Connection
 from tests.gql import Data
 from tests.http.graphql_server import TRIVIAL, GraphQLServer, eventually, graphql_server
 from tests.http.graphql_ws_client import FOLLOW, initialised, lazy_client
+from tests.waiting import until
 
 OPERATIONS = 5
 
@@ -59,12 +60,14 @@ class _Outcomes:
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
+        self.begun = 0
         self.ended = 0
 
     def admit(self, params: Params) -> Params:
         return params
 
     async def outcomes(self, operation: Params, context: None) -> AsyncGenerator[Refusal, None]:
+        self.begun += 1
         try:
             await self.go.wait()
             yield Refusal({"data": None}, executed=True)
@@ -72,40 +75,72 @@ class _Outcomes:
             self.ended += 1
 
 
+class _Wire:
+    """The ASGI server's side of a connection that has just been initialised."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.sent: list[Message] = []
+        self.refused = 0
+        self._received: asyncio.Queue[Message] = asyncio.Queue()
+        self._received.put_nowait({"type": "websocket.connect"})
+        self.say({"type": "connection_init"})
+
+    def say(self, message: Data) -> None:
+        self._received.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
+
+    def disconnect(self, code: int) -> None:
+        self._received.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    async def _send(self, message: Message) -> None:
+        if self.closed:
+            self.refused += 1
+            raise RuntimeError("Unexpected ASGI message, after sending 'websocket.close'")
+        self.sent.append(message)
+
+    def serve(self, outcomes: Any) -> asyncio.Task[None]:
+        scope = {"type": "websocket", "subprotocols": ["graphql-transport-ws"], "headers": []}
+        socket = WebSocket(scope, self._received.get, self._send)
+        return asyncio.create_task(Connection(socket, outcomes, None, max_operations=9).serve())
+
+
 @pytest.mark.parametrize("answers", [True, False])
 async def test_a_connection_that_the_server_has_closed_itself_ends_quietly(
     caplog: pytest.LogCaptureFixture, answers: bool
 ) -> None:
-    received: asyncio.Queue[Message] = asyncio.Queue()
-    outcomes, sent = _Outcomes(), list[Message]()
-
-    async def send(message: Message) -> None:
-        if closed:
-            raise RuntimeError("Unexpected ASGI message, after sending 'websocket.close'")
-        sent.append(message)
-
-    def say(message: Data) -> None:
-        received.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
-
-    closed = False
-    scope = {"type": "websocket", "subprotocols": ["graphql-transport-ws"], "headers": []}
-    socket = WebSocket(scope, received.get, send)
-    operations: Any = outcomes
-    task = asyncio.create_task(Connection(socket, operations, None, max_operations=9).serve())
-    received.put_nowait({"type": "websocket.connect"})
-    say({"type": "connection_init"})
+    wire, outcomes = _Wire(), _Outcomes()
+    task = wire.serve(outcomes)
     for id in "12":
-        say({"type": "subscribe", "id": id, "payload": {"query": TRIVIAL}})
-    await asyncio.sleep(0.01)
-    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send"]
-    closed = True
+        wire.say({"type": "subscribe", "id": id, "payload": {"query": TRIVIAL}})
+    await until(lambda: outcomes.begun == 2)
+    assert [message["type"] for message in wire.sent] == ["websocket.accept", "websocket.send"]
+    wire.closed = True
     if answers:
         outcomes.go.set()
-        await asyncio.sleep(0.01)
-    received.put_nowait({"type": "websocket.disconnect", "code": 1009})
+        await until(lambda: wire.refused == 2)
+    wire.disconnect(1009)
     await task
     assert outcomes.ended == 2
     assert caplog.records == []
+
+
+async def test_one_that_was_initialised_in_time_may_be_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What it says is there before the server looks, however late that is.
+    monkeypatch.setattr("tams_gql.http.graphql.websocket.INIT_SECONDS", 0.05)
+    wire, outcomes = _Wire(), _Outcomes()
+    task = wire.serve(outcomes)
+    await until(lambda: len(wire.sent) == 2)
+    await asyncio.sleep(0.2)
+    outcomes.go.set()
+    wire.say({"type": "subscribe", "id": "1", "payload": {"query": TRIVIAL}})
+    await until(lambda: len(wire.sent) == 4)
+    wire.disconnect(1000)
+    await task
+    assert [json.loads(message["text"])["type"] for message in wire.sent[1:]] == [
+        *("connection_ack", "next", "complete"),
+    ]
 
 
 def test_a_ping_that_cannot_be_sent_back_is_an_invalid_message(server: GraphQLServer) -> None:

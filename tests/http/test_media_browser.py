@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from tests.http.media_site import Site, media_site
 from tests.media.serving import serving
+from tests.waiting import PATIENCE_SECONDS
 
 CHROMIUM = shutil.which("chromium")
 CHROMEDRIVER = shutil.which("chromedriver")
@@ -89,7 +90,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
     options.add_experimental_option("prefs", downloads)
     # A given path keeps Selenium from looking for a driver on the network.
     driver = webdriver.Chrome(options=options, service=Service(executable_path=CHROMEDRIVER))
-    driver.set_script_timeout(20)
+    driver.set_script_timeout(PATIENCE_SECONDS)
     yield driver
     driver.quit()
 
@@ -194,7 +195,7 @@ def test_a_player_plays_and_seeks(
         await ready;
         const canvas = document.createElement("canvas").getContext("2d");
         let red = null;
-        for (let wait = 0; wait < 100 && !(Math.abs(red - given[1]) <= 8); wait++) {
+        for (let wait = 0; wait < 1000 && !(Math.abs(red - given[1]) <= 8); wait++) {
             canvas.drawImage(video, 0, 0);  // a moment after "seeked" it may be the old picture
             [red] = canvas.getImageData(20, 20, 1, 1).data;
             await new Promise(resolve => setTimeout(resolve, 50));
@@ -213,7 +214,7 @@ def test_a_film_opened_by_itself_is_shown(
     site: Site, chromium: webdriver.Chrome, film: bytes
 ) -> None:
     chromium.get(site.read_url(site.stored(film, WEBM)))
-    WebDriverWait(chromium, 10).until(
+    WebDriverWait(chromium, PATIENCE_SECONDS).until(
         lambda driver: driver.find_element(By.TAG_NAME, "video").get_property("videoWidth") == 64
     )
 

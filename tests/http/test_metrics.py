@@ -12,6 +12,7 @@ from tams_gql.http.metrics import metrics_routes
 from tams_gql.metrics import COUNTERS, Counter
 from tests.catalog import Catalog
 from tests.http.conftest import Serve
+from tests.waiting import PATIENCE_SECONDS
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -24,7 +25,7 @@ async def test_counters_with_and_without_labels_in_both_formats(serve: Serve) ->
     size = Counter("tams_gc_bytes_total", "Bytes.")
     port = await serve(Starlette(routes=metrics_routes([jobs, size])))
     for accept, parse in (("*/*", plain_text), (OPEN_METRICS, open_metrics)):
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client:
             # when
             answer = await client.get(
                 f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept}
@@ -55,7 +56,7 @@ async def test_any_version_may_be_asked_for(serve: Serve, version: str) -> None:
     counted.add(by=7)
     port = await serve(Starlette(routes=metrics_routes([counted])))
     for kind in ("application/openmetrics-text", "text/plain"):
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client:
             answer = await client.get(
                 f"http://127.0.0.1:{port}/metrics", headers={"Accept": f"{kind};version={version}"}
             )

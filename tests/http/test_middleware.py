@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tams_gql.http import middleware
 from tams_gql.http.middleware import BodyLimit, http_middleware
 from tams_gql.logs import FIELDS, request_id
+from tests.waiting import PATIENCE_SECONDS, until
 
 Serve = Callable[[Starlette], Awaitable[int]]
 
@@ -120,10 +121,14 @@ def _app(cors_origins: tuple[str, ...] = ()) -> Starlette:
     return Starlette(routes=ROUTES, middleware=stack)
 
 
+def _http(base_url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS, trust_env=False)
+
+
 @pytest.fixture
 async def client(serve: Serve) -> AsyncIterator[httpx.AsyncClient]:
     base = f"http://127.0.0.1:{await serve(_app())}"
-    async with httpx.AsyncClient(base_url=base, trust_env=False) as http:
+    async with _http(base) as http:
         yield http
 
 
@@ -181,9 +186,11 @@ async def test_ids_of_requests_at_the_same_time_do_not_mix(client: httpx.AsyncCl
 async def test_server_timing_counts_milliseconds_and_keeps_what_the_app_says(
     client: httpx.AsyncClient,
 ) -> None:
+    began = time.perf_counter()
     first, second = (await client.get("/slow")).headers.get_list("server-timing")
+    whole_ms = (time.perf_counter() - began) * 1000
     assert first == "store;dur=1.0"
-    assert 50 <= float(second.removeprefix("total;dur=")) < 1000
+    assert 50 <= float(second.removeprefix("total;dur=")) <= whole_ms + 0.1
 
 
 async def test_requests_are_logged_without_their_query_string(
@@ -211,13 +218,10 @@ async def test_a_client_that_goes_away_is_no_defect(
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /echo HTTP/1.1\r\nHost: tests\r\nContent-Length: 900\r\n\r\nhalf")
     await writer.drain()
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # as a rule the server is reading by then; it may also come later
     writer.close()
     await writer.wait_closed()
-    for _ in range(100):
-        if access_log():
-            break
-        await asyncio.sleep(0.02)
+    await until(lambda: bool(access_log()))
     assert [line[2] for line in access_log()] == [
         {"method": "POST", "path": "/echo", "status": 499}
     ]
@@ -246,8 +250,9 @@ async def test_a_streamed_body_is_cut_at_the_limit_whatever_the_app_makes_of_it(
 
 
 async def test_a_client_that_is_still_sending_gets_to_read_the_refusal(
-    client: httpx.AsyncClient,
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(middleware, "_DRAIN_SECONDS", PATIENCE_SECONDS)
     announced = await client.post("/echo", content=b"x" * (20 * 2**20))
     streamed = await client.post("/echo", content=_chunks(400, 2**16))
     assert [announced.status_code, streamed.status_code] == [413, 413]
@@ -261,9 +266,9 @@ async def test_a_client_that_never_ends_is_dropped_after_a_moment(
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /echo HTTP/1.1\r\nHost: tests\r\nContent-Length: 9999\r\n\r\nx")
     began = time.monotonic()
-    everything = await asyncio.wait_for(reader.read(), 10)
+    everything = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
     assert everything.startswith(b"HTTP/1.1 413 ")
-    assert 0.4 < time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.5
     writer.close()
     await writer.wait_closed()
 
@@ -362,15 +367,19 @@ async def test_a_websocket_carries_the_id_and_is_logged(
     port = await serve(_app())
     headers = {"X-Request-ID": "live-1"}
     async with connect(
-        f"ws://127.0.0.1:{port}/socket?token=s3cret", additional_headers=headers, proxy=None
+        f"ws://127.0.0.1:{port}/socket?token=s3cret",
+        additional_headers=headers,
+        proxy=None,
+        open_timeout=PATIENCE_SECONDS,
     ) as socket:
         assert socket.response is not None
         assert socket.response.headers["x-correlation-id"] == "live-1"
         assert await socket.recv() == "live-1"
         await socket.send("end")
         await socket.wait_closed()
+    refusing = f"ws://127.0.0.1:{port}/socket?refuse=1"
     with pytest.raises(InvalidStatus) as refused:
-        await connect(f"ws://127.0.0.1:{port}/socket?refuse=1", proxy=None)
+        await connect(refusing, proxy=None, open_timeout=PATIENCE_SECONDS)
     assert refused.value.response.status_code == 403
     assert [line[2] for line in access_log()] == [
         {"method": "WEBSOCKET", "path": "/socket", "status": 101},
@@ -382,7 +391,8 @@ async def test_a_defect_in_a_websocket_closes_it_with_1011(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = await serve(_app())
-    async with connect(f"ws://127.0.0.1:{port}/socket", proxy=None) as socket:
+    url = f"ws://127.0.0.1:{port}/socket"
+    async with connect(url, proxy=None, open_timeout=PATIENCE_SECONDS) as socket:
         await socket.recv()
         await socket.send("fail")
         with pytest.raises(ConnectionClosed) as closed:
@@ -398,7 +408,7 @@ async def test_pages_of_allowed_origins_may_read_answers_and_errors(
     serve: Serve, path: str, status: int
 ) -> None:
     port = await serve(_app(("https://ui.example.com",)))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+    async with _http(f"http://127.0.0.1:{port}") as http:
         content = b"x" * 2 * LIMIT if status == 413 else None
         method = "POST" if content else "GET"
         ours = await http.request(
@@ -415,7 +425,7 @@ async def test_pages_of_allowed_origins_may_read_answers_and_errors(
 
 async def test_a_browser_may_ask_first_with_any_header(serve: Serve) -> None:
     port = await serve(_app(("*",)))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+    async with _http(f"http://127.0.0.1:{port}") as http:
         asked = {
             "Origin": "https://ui.example.com",
             "Access-Control-Request-Method": "PUT",

@@ -257,7 +257,7 @@ class FakeCatalog:
         return [segment.given for segment in self.stored[flow_id]]
 
     def of_kind(self, kind: str) -> list[JSON]:
-        return [flow for flow in self.flows.values() if flow["kind"] == kind]
+        return [flow for flow in list(self.flows.values()) if flow["kind"] == kind]
 
     def content(self, segment: JSON) -> bytes:
         """What a player reads: the initialisation segment, if any, and the segment."""

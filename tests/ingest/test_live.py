@@ -9,6 +9,7 @@ from threading import Event
 
 import pytest
 
+from tams_gql.ingest import live as module
 from tams_gql.ingest.api import Catalog
 from tams_gql.ingest.codecs import Container
 from tams_gql.ingest.live import LiveOptions, WallClock, live_flows, mark_waiting, run_live
@@ -21,8 +22,17 @@ from tests.ingest.catalog_server import FakeCatalog, refused
 from tests.ingest.conftest import QUICK
 from tests.ingest.reading import frames_of, joined, packets_of
 from tests.ingest.test_files import Record
+from tests.waiting import PATIENCE_SECONDS
 
 NOON = 1_795_435_200
+
+
+@pytest.fixture(autouse=True)
+def _time_for_the_last_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of these tests is faster than any sender."""
+    monkeypatch.setattr(module, "_LAST_WORDS_SECONDS", PATIENCE_SECONDS)
+
+
 SEGMENT_NS = SEGMENT_SECONDS * NS
 
 

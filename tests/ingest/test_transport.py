@@ -140,7 +140,7 @@ def test_a_stop_ends_the_pauses(fake: FakeCatalog) -> None:
         begun = time.monotonic()
         with pytest.raises(Cancelled):
             Catalog(transport).flow(FLOW)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 25  # a pause is half a minute at least
         with pytest.raises(Cancelled):
             Catalog(transport).flow(FLOW)
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tams_gql.loaders.loader import Loader
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Batches:
@@ -46,7 +47,7 @@ async def test_who_is_cancelled_takes_nothing_from_the_others() -> None:
         return await loader.load("a")
 
     first, second = asyncio.create_task(ask()), asyncio.create_task(ask())
-    await asyncio.wait_for(batches.begun.wait(), 5)
+    await asyncio.wait_for(batches.begun.wait(), PATIENCE_SECONDS)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -70,10 +71,10 @@ async def test_a_batch_that_needs_another_loader_outlives_who_asked_that_one_too
         return await loader.load("a")
 
     cancelled, waiting = asyncio.create_task(ask(rows)), asyncio.create_task(ask(above))
-    await asyncio.wait_for(below.begun.wait(), 5)
+    await asyncio.wait_for(below.begun.wait(), PATIENCE_SECONDS)
     cancelled.cancel()
     below.may_answer.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await waiting == "A!"
 
 
@@ -93,6 +94,6 @@ async def test_a_cancellation_from_inside_a_batch_is_a_failure_of_it() -> None:
     batches.error = asyncio.CancelledError()
     batches.may_answer.set()
     loader: Loader[str, str] = Loader(batches.load)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(RuntimeError, match="was cancelled"):
             await loader.load_many(["a", "b"])

@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from typing import Final
 
+from tests.ports import free_port
+
 _MAX_HEAD_BYTES: Final = 64 * 1_024
 _BLOCK_BYTES: Final = 64 * 1_024
 
@@ -43,6 +45,11 @@ class FaultProxy:
         self.queued: deque[Fault] = deque()
         self.choose: Callable[[str], Fault] = lambda request: Fault.NONE
         self.delay_seconds = 0.0
+        self.let_through = asyncio.Event()
+        """Requests wait until it is set, as it is at first."""
+        self.let_through.set()
+        self.waiting = 0
+        """Requests that wait now."""
         self.requests: list[str] = []
         """The first line of every request, those that failed included."""
 
@@ -62,10 +69,10 @@ class FaultProxy:
 
     async def start(self) -> None:
         """Listen; after ``stop`` again on the same port."""
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(
             self._accept, "127.0.0.1", self.port, limit=_MAX_HEAD_BYTES
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Refuse connections and drop those that are open, as a server that has died does."""
@@ -94,6 +101,9 @@ class FaultProxy:
         self.requests.append(request)
         fault = self.queued.popleft() if self.queued else self.choose(request)
         await asyncio.sleep(self.delay_seconds)
+        self.waiting += 1
+        await self.let_through.wait()
+        self.waiting -= 1
         match fault:
             case Fault.SLOW_DOWN:
                 await _refuse(reader, writer, "503 Slow Down", "SlowDown")

@@ -26,10 +26,11 @@ import botocore.config
 import botocore.session
 
 from tams_gql.media.s3.config import S3BackendConfig
+from tests.ports import free_port
 
 STORAGE_ID = "7c1f0f53-8d3e-4b41-9a53-1f9f6d7f5a10"
 VIRTUAL_DOMAIN = "s3.test"
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 
 Kind = Literal["endpoint", "versitygw", "moto"]
 
@@ -257,10 +258,3 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         else:
             return
     raise AssertionError(f"the S3 server did not start: {log.read_text(errors='replace')[-2000:]}")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -23,6 +23,7 @@ from tams_gql.media.external.download import Download, opened
 from tams_gql.media.external.rules import ExternalRules, HostRule, host_rule
 from tams_gql.model.errors import Conflict, Forbidden, LimitExceeded, NotFound, Unavailable
 from tests.media.elsewhere import Elsewhere, serving_elsewhere
+from tests.waiting import PATIENCE_SECONDS
 
 BODY = bytes(range(256)) * 4_000
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -468,7 +469,7 @@ async def test_a_server_that_trickles_is_given_up(elsewhere: Elsewhere) -> None:
 
     elsewhere.answers["/o"] = trickle
     async with reading(elsewhere, rules=elsewhere.rules(timeout=1)) as download:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             with pytest.raises(Unavailable, match="broke off"):
                 await content(download)
     stop.set()

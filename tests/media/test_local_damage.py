@@ -11,6 +11,7 @@ import pytest
 from tams_gql.media.local import LocalMedia
 from tams_gql.model.errors import NotFound, Unavailable
 from tests.media.folder import MPEG_TS, blocks, content, files_below, opened
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ async def test_a_file_where_a_folder_belongs_hides_only_what_is_below_it(
 
 async def test_a_pipe_is_not_waited_for(media: LocalMedia, objects: Path) -> None:
     os.mkfifo(objects / "a.object")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await media.stat(["a"]) == [None]
 
 

@@ -16,6 +16,7 @@ import pytest
 from tams_gql.media.local import LocalMedia
 from tams_gql.model.errors import BadInput, LimitExceeded
 from tests.media.folder import MPEG_TS, blocks, content, files_below, opened
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -117,11 +118,7 @@ async def test_an_upload_cancelled_twice_leaves_nothing(media: LocalMedia, objec
         upload.cancel()
     await asyncio.gather(*uploads, return_exceptions=True)
     # then
-    for _ in range(500):
-        if files_below(objects) == []:
-            break
-        await asyncio.sleep(0.01)
-    assert files_below(objects) == []
+    await until(lambda: files_below(objects) == [])
 
 
 @pytest.mark.parametrize("delay", [n / 4_000 for n in range(12)])

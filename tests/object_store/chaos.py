@@ -29,7 +29,8 @@ from tams_gql.store.tables import JOBS, OBJECTS
 from tests.catalog import Catalog, quick_settings, running
 from tests.gql import Data
 from tests.media.fault_proxy import Fault, FaultProxy, fault_proxy
-from tests.media.s3_server import S3Server, free_port, started_versitygw
+from tests.media.s3_server import S3Server, started_versitygw
+from tests.ports import free_port
 from tests.seed import ALLOCATE, DELETE_FLOW, DELETE_SEGMENTS, PUT_FLOW, REGISTER, flow_input
 
 ADD_INSTANCE = """

@@ -14,6 +14,7 @@ from tams_gql.resolvers import attempts
 from tams_gql.resolvers.attempts import until_fresh
 from tams_gql.row_queues import RowKey, awaited_by_others, turn
 from tams_gql.store.changes import Stale
+from tests.waiting import PATIENCE_SECONDS
 
 WRITERS = 16
 WRITES_EACH = 10
@@ -82,7 +83,7 @@ async def test_those_who_lost_one_row_do_not_wait_for_another() -> None:
 
     holding = asyncio.create_task(until_fresh(losing_once("one", hold)))
     await has_turn.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await until_fresh(losing_once("two", lambda: asyncio.sleep(0)))
     assert not holding.done()
     free.set()
@@ -93,7 +94,9 @@ async def test_patience_ends_in_the_queue_as_well(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(attempts, "_PATIENCE_SECONDS", 0.2)
     free = asyncio.Event()
     both = [asyncio.create_task(until_fresh(losing_once("one", free.wait))) for _ in range(2)]
-    done, waiting = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+    done, waiting = await asyncio.wait(
+        both, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECONDS
+    )
     (refused,) = done
     with pytest.raises(Conflict, match="others keep changing the same resource"):
         await refused
@@ -120,7 +123,7 @@ async def test_who_comes_anew_lets_those_go_first_who_wait() -> None:
     assert awaited_by_others([row, other]) is None
     async with turn(row, 1):
         # One who has a turn need not wait for others, so that nobody waits in a circle.
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             seen = await asyncio.create_task(_ask([other, row]), context=Context())
         assert (awaited_by_others([row]), seen) == (None, row)
     assert awaited_by_others([row]) is None

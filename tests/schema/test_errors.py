@@ -224,7 +224,9 @@ class Broken:
 @pytest.fixture
 async def broken(tmp_path: Path) -> AsyncIterator[Broken]:
     refit = Breakable()
-    async with running(quick_settings(tmp_path), refit) as catalog:
+    # Work in the background would meet the broken store, too, and tell of it.
+    settings = quick_settings(tmp_path, background_work=False)
+    async with running(settings, refit) as catalog:
         seed = Seed(catalog.gql, catalog.http)
         flow_id = await seed.flow("data")
         await seed.external(flow_id, "[0:0_1:0)")
@@ -338,7 +340,8 @@ async def test_a_failure_inside_an_event_spares_the_subscription(
 ) -> None:
     # given
     refit = Breakable()
-    async with serving(quick_settings(tmp_path), refit) as catalog:
+    settings = quick_settings(tmp_path, background_work=False)
+    async with serving(settings, refit) as catalog:
         seed = Seed(catalog.gql, catalog.http)
         flow_id = await seed.flow("data")
         async with connected(catalog.settings.public_url) as socket:

@@ -13,6 +13,7 @@ from tests.catalog import Catalog, quick_settings, running
 from tests.gql import GraphQL, refusal
 from tests.recording import watched
 from tests.seed import Seed, external
+from tests.waiting import PATIENCE_SECONDS
 
 OBJECT = """
 query Object($id: ID!) {
@@ -116,7 +117,7 @@ async def test_the_urls_give_the_bytes_over_a_real_socket(served: Catalog) -> No
     (url,) = await urls(served.gql, object_id)
     get, head = found["instances"][0]["getUrl"], found["instances"][0]["headUrl"]
     # when, then
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client:
         for address in (url["url"], get):
             answer = await client.get(address)
             assert (answer.status_code, answer.content) == (200, BODY)

@@ -145,7 +145,7 @@ async def test_what_one_process_signs_the_other_serves(here: Catalog, other: Cli
     )
     (url,) = found["object"]["getUrls"]
     assert url["url"].startswith(other.url)
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client:
         assert (await client.get(url["url"])).content == b"shared"
 
 

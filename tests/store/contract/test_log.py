@@ -217,7 +217,7 @@ async def test_commits_wake_the_readers_of_this_process(store: CatalogStore) -> 
     for body in ("1", "2"):
         woken.clear()
         await _commit(store, body)
-        await asyncio.wait_for(woken.wait(), 10)
+        await asyncio.wait_for(woken.wait(), PATIENCE_SECONDS)
         assert (await _after(store, start))[-1] == body
     assert set(seen) == {loop}
 

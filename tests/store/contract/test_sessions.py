@@ -12,6 +12,7 @@ from tams_gql.store.scan import Op, OrderBy, Partitioned, Scan, SegmentWindow, c
 from tams_gql.store.tables import FLOWS, SOURCES
 from tests.store import ask, build
 from tests.store.given import MAX_NS, MIN_NS
+from tests.waiting import PATIENCE_SECONDS
 
 _ALL = Scan(SOURCES, ("id", "label"), order=(OrderBy("id"),))
 _FLOWS = Scan(FLOWS, ("id",), order=(OrderBy("id"),))
@@ -101,7 +102,7 @@ async def test_a_session_that_is_not_used_costs_nothing(store: CatalogStore) -> 
     for session in sessions:
         await session.__aenter__()
 
-    assert await asyncio.wait_for(ask.rows(store, _ALL), 10) == []
+    assert await asyncio.wait_for(ask.rows(store, _ALL), PATIENCE_SECONDS) == []
 
     for session in sessions:
         await session.__aexit__(None, None, None)
@@ -164,7 +165,7 @@ async def test_a_cancelled_read_leaves_the_others_alone(store: CatalogStore) -> 
         assert {type(end) for end in ends} == {asyncio.CancelledError}
 
     reads = [ask.rows(store, _ALL) for _ in range(12)]
-    assert await asyncio.wait_for(asyncio.gather(*reads), 10) == [expected] * 12
+    assert await asyncio.wait_for(asyncio.gather(*reads), PATIENCE_SECONDS) == [expected] * 12
 
 
 async def test_a_session_survives_a_cancelled_read(store: CatalogStore) -> None:

@@ -71,15 +71,16 @@ async def _write_until_killed(store: EmbeddedStore, number: int, report: Report)
 
 
 async def _claim(store: EmbeddedStore, number: int, report: Report) -> None:
-    """Add segments wherever chance leads; some are refused."""
-    chance = random.Random(number)
+    """Add segments wherever chance leads, until some have been refused."""
+    chance, refused = random.Random(number), False
     deadline = time.monotonic() + 1.5
-    while time.monotonic() < deadline:
+    while not refused or time.monotonic() < deadline:
         first = chance.randrange(3_000)
         spans = [(first + i * 4, first + i * 4 + chance.randint(1, 4)) for i in range(3)]
         try:
             await store.commit(build.changes(add_segments=[build.segments("f", spans)]))
         except Stale:
+            refused = True
             report(["refused", spans])
         else:
             report(["stored", spans])
@@ -128,8 +129,11 @@ def _fork(path: Path, work: Work, number: int) -> tuple[int, int]:
 
 
 def _kill_each(path: Path, work: Work, rounds: int) -> Iterator[list[Any]]:
+    """Every other child dies at any moment of its life, the rest when they have begun to report."""
     for number in range(rounds):
         pid, reader = _fork(path, work, number)
+        if number % 2:
+            select.select([reader], [], [])
         # The reports are read only later: a pipe holds more of them than a child can make.
         time.sleep(random.uniform(0, 0.25))
         os.kill(pid, signal.SIGKILL)

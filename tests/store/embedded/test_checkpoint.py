@@ -17,6 +17,7 @@ from tams_gql.store.embedded.connection import connect
 from tams_gql.store.scan import Scan
 from tams_gql.store.tables import SERVICE
 from tests.store import ask, build
+from tests.waiting import PATIENCE_SECONDS
 
 _MIB = 2**20
 _READ = [Scan(SERVICE, ("name",))]
@@ -41,6 +42,7 @@ async def test_reads_that_overlap_without_a_pause_do_not_let_the_log_grow(
 ) -> None:
     monkeypatch.setattr(checkpoint, "_LONG_BYTES", 2 * _MIB)
     monkeypatch.setattr(checkpoint, "_BYTES_PER_SECOND", 1)
+    monkeypatch.setattr(checkpoint, "_LONGEST_PAUSE_SECONDS", PATIENCE_SECONDS)
     written = asyncio.Event()
 
     async def keep_reading(number: int) -> int:

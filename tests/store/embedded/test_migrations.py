@@ -6,11 +6,11 @@ import importlib
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -30,11 +30,11 @@ from tests.store.elsewhere import ROOT
 module = importlib.import_module("tams_gql.store.embedded.migrate")
 
 _TOGETHER = """
-import sys, time
+import sys
 from pathlib import Path
 from tams_gql.store.embedded import migrate
-while time.time() < float(sys.argv[2]):
-    pass
+print("ready", flush=True)
+sys.stdin.readline()
 print(*migrate(Path(sys.argv[1])))
 """
 
@@ -116,15 +116,25 @@ async def test_a_store_notices_another_version_later_on(path: Path) -> None:
 
 
 def test_processes_that_start_together_migrate_once(path: Path) -> None:
-    start = str(time.time() + 1.5)
-    command = [sys.executable, "-c", _TOGETHER, str(path), start]
+    command = [sys.executable, "-c", _TOGETHER, str(path)]
+    with ExitStack() as stack:
+        programs = [
+            stack.enter_context(
+                subprocess.Popen(command, cwd=ROOT, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+            )
+            for _ in range(4)
+        ]
+        for program in programs:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "ready\n"
+        for program in programs:
+            assert program.stdin is not None
+            program.stdin.write("\n")
+            program.stdin.flush()
+        ends = [(*program.communicate(), program.returncode) for program in programs]
 
-    def run(_: int) -> str:
-        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-
-    with ThreadPoolExecutor(4) as pool:
-        outputs = list(pool.map(run, range(4)))
-
+    assert [end[1:] for end in ends] == [("", 0)] * 4
+    outputs = [end[0] for end in ends]
     latest = str(latest_version())
     assert {output.split()[1] for output in outputs} == {latest}
     assert {output.split()[0] for output in outputs} <= {"0", latest}

@@ -7,17 +7,19 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from tams_gql.model.errors import Unavailable
-from tams_gql.store.embedded import EmbeddedStore, migrate
+from tams_gql.store.embedded import EmbeddedStore, migrate, store
 from tams_gql.store.embedded.connection import connect
 from tams_gql.store.embedded.reader import EmbeddedSession, ReaderPool
 from tams_gql.store.scan import Scan
 from tams_gql.store.tables import SOURCES
-from tests.store import ask, build
+from tests.store import ask
+from tests.waiting import PATIENCE_SECONDS
 
 _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 _ALL = Scan(SOURCES, ("id",))
@@ -70,7 +72,7 @@ class _Busy:
 
 
 async def _until(event: threading.Event) -> None:
-    assert await asyncio.to_thread(event.wait, 10)
+    assert await asyncio.to_thread(event.wait, PATIENCE_SECONDS)
 
 
 async def test_a_cancelled_read_is_interrupted_and_waited_for(pool: ReaderPool) -> None:
@@ -101,14 +103,16 @@ async def test_a_cancel_scope_ends_a_read(pool: ReaderPool) -> None:
     """Scopes of anyio, as web frameworks use them, cancel again and again."""
     async with pool.connection() as lent:
         busy = _Busy(lent)
-        with anyio.move_on_after(0.05) as scope:
-            await pool.run(busy, lent)
-        assert scope.cancelled_caught
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.run, busy, lent)
+            await _until(busy.begun)
+            group.cancel_scope.cancel()
+        assert group.cancel_scope.cancelled_caught
         assert busy.over.is_set()
 
 
 async def test_a_cancelled_read_stops_between_its_statements_too(pool: ReaderPool) -> None:
-    done, total = 0, 1_000_000
+    done, total, begun = 0, 1_000_000, threading.Event()
 
     async with pool.connection() as lent:
 
@@ -117,9 +121,13 @@ async def test_a_cancelled_read_stops_between_its_statements_too(pool: ReaderPoo
             for _ in range(total):
                 lent.execute("SELECT count(*) FROM sources, service, sources").fetchall()
                 done += 1
+                begun.set()
 
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(pool.run(work, lent), 0.02)
+        task = asyncio.create_task(pool.run(work, lent))
+        await _until(begun)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
         assert 0 < done < total
 
 
@@ -217,26 +225,31 @@ async def test_a_connection_that_comes_back_late_is_closed(opening: _Opening) ->
             opened.execute("SELECT 1")
 
 
-async def test_reads_are_not_on_the_event_loop(embedded: EmbeddedStore) -> None:
-    """A loop that is blocked for the time of a read would not count on meanwhile."""
-    rows = [build.source(f"s{i}", description="x" * 1_000) for i in range(2_000)]
-    await embedded.commit(build.changes(build.insert(SOURCES, *rows)))
-    beats = 0
+async def test_reads_are_not_on_the_event_loop(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that waits for the loop ends, because the loop goes on meanwhile."""
+    reading, beaten = threading.Event(), threading.Event()
 
-    async def beat() -> None:
-        nonlocal beats
-        while True:
-            beats += 1
-            await asyncio.sleep(0)
+    def watched(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opened = connect(*arguments, **options)
+        opened.set_trace_callback(lambda sql: wait() if "sources" in sql else None)
+        return opened
 
-    beating = asyncio.create_task(beat())
-    found = await ask.count(embedded, _ALL)
-    async with embedded.session() as session:
-        await session.count([_ALL] * 100)
-    beating.cancel()
+    def wait() -> None:
+        reading.set()
+        assert beaten.wait(PATIENCE_SECONDS)
 
-    assert found == 2_000
-    assert beats > 10
+    migrate(path)
+    monkeypatch.setattr(store, "connect", watched)
+    embedded = await EmbeddedStore.open(path)
+    counting = asyncio.create_task(ask.count(embedded, _ALL))
+    await _until(reading)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not counting.done()
+    beaten.set()
+
+    assert await counting == 0
+    await embedded.close()
 
 
 def _threads() -> list[str]:

@@ -20,6 +20,7 @@ from tams_gql.store.embedded import EmbeddedStore, connection, store
 from tams_gql.store.scan import Scan
 from tams_gql.store.tables import SOURCES
 from tests.store import ask, build
+from tests.waiting import PATIENCE_SECONDS
 
 
 @contextmanager
@@ -176,6 +177,7 @@ async def test_what_nobody_waits_for_fails_in_silence(
     path: Path, embedded: EmbeddedStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     await embedded.commit(_source("taken"))
+    gc.collect()  # what others have left may have something to say
     with caplog.at_level(logging.DEBUG), _locked(path):
         (task,) = await _commit_all(embedded, [_source("taken")])
         await asyncio.sleep(0.02)
@@ -265,7 +267,7 @@ def test_changing_the_journal_waits_for_a_lock(path: Path) -> None:
         with pytest.raises(TimeoutError):
             opening.result(0.05)
         other.execute("ROLLBACK")
-        opening.result(10).close()
+        opening.result(PATIENCE_SECONDS).close()
 
 
 def test_changing_the_journal_does_not_wait_for_ever(
