@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -218,14 +219,26 @@ def test_a_wrong_address_is_one_line(url: str) -> None:
     assert "is not an http(s) address" in result.stderr
 
 
-def live(fake: FakeCatalog) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from tams_gql.cli.ingest import ingest; ingest()"]
-    return subprocess.Popen(
-        [*command, "--url", fake.url, "--live"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+# Whoever started the tests may have had Ctrl-C ignored, as a shell does for what it runs with `&`.
+_INTERRUPTIBLE = """
+import signal
+from tams_gql.cli.ingest import ingest
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ingest()
+"""
+
+
+@contextmanager
+def ingesting(fake: FakeCatalog, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process of its own, which does not outlive the test."""
+    command = [sys.executable, "-c", _INTERRUPTIBLE, "--url", fake.url, *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -236,7 +249,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_ctrl_c_ends_the_live_source(fake: FakeCatalog) -> None:
-    with live(fake) as process:
+    with ingesting(fake, "--live") as process:
         wait_for(lambda: any(fake.segments(flow["id"]) for flow in fake.of_kind("video")))
         seen_ns = time.time_ns()
         process.send_signal(signal.SIGINT)
@@ -263,12 +276,7 @@ def test_a_server_that_never_answers_an_upload_does_not_hold_up_the_end(
         return 200
 
     fake.upload = upload  # type: ignore[method-assign, assignment]
-    command = [sys.executable, "-c", "from tams_gql.cli.ingest import ingest; ingest()"]
-    with subprocess.Popen(
-        [*command, "--url", fake.url, "--quiet", str(media("sound.m4a"))],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with ingesting(fake, "--quiet", media("sound.m4a")) as process:
         assert asked.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=30)
@@ -277,7 +285,7 @@ def test_a_server_that_never_answers_an_upload_does_not_hold_up_the_end(
 
 
 def test_sigterm_ends_it_as_well(fake: FakeCatalog) -> None:
-    with live(fake) as process:
+    with ingesting(fake, "--live") as process:
         wait_for(lambda: len(fake.flows) == 3)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
